@@ -1,0 +1,157 @@
+// What the CUDA entry points share: checks, device guard and stream, and reading one Gaussian.
+#pragma once
+
+#include <cuda_runtime.h>
+#include <torch/csrc/inductor/aoti_torch/c/shim.h>
+#include <torch/csrc/stable/accelerator.h>
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/macros.h>
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+
+#include "gaussian.h"
+
+namespace garv {
+
+using torch::stable::Tensor;
+using torch::headeronly::ScalarType;
+
+constexpr int kTilePixels = kTileSize * kTileSize;
+
+// The Gaussians and times of one launch, as plain pointers.
+struct Scene {
+  const float* means;     // [n, 3]
+  const float* cholesky;  // [n, 6]
+  const float* cutoffs;   // [n]
+  const float* times;     // [frames]
+  int n, frames, width, height, tiles_x, tiles_y;
+
+  __host__ __device__ int64_t tiles() const { return int64_t(tiles_x) * tiles_y; }
+};
+
+// The lists that bin_gaussians made.
+struct TileLists {
+  const int64_t* offsets;  // [frames * tiles + 1]
+  const int32_t* ids;      // [capacity]
+  int64_t capacity;
+};
+
+inline void check_tensor(const Tensor& t, ScalarType type, const char* name) {
+  STD_TORCH_CHECK(t.is_cuda() && t.is_contiguous(), name, " must be a contiguous CUDA tensor");
+  STD_TORCH_CHECK(t.scalar_type() == type, name, type == ScalarType::Float ? " must be float32 on CUDA" : " has the wrong integer type");
+}
+
+inline Scene make_scene(const Tensor& means, const Tensor& cholesky, const Tensor& cutoffs, const Tensor& times,
+                        int64_t width, int64_t height) {
+  check_tensor(means, ScalarType::Float, "means");
+  check_tensor(cholesky, ScalarType::Float, "cholesky");
+  check_tensor(cutoffs, ScalarType::Float, "cutoffs");
+  check_tensor(times, ScalarType::Float, "times");
+  STD_TORCH_CHECK(means.size(0) <= INT32_MAX, "at most 2^31 - 1 Gaussians, got ", means.size(0));
+  Scene s;
+  s.means = static_cast<const float*>(means.const_data_ptr());
+  s.cholesky = static_cast<const float*>(cholesky.const_data_ptr());
+  s.cutoffs = static_cast<const float*>(cutoffs.const_data_ptr());
+  s.times = static_cast<const float*>(times.const_data_ptr());
+  s.n = static_cast<int>(means.size(0));
+  s.frames = static_cast<int>(times.size(0));
+  s.width = static_cast<int>(width);
+  s.height = static_cast<int>(height);
+  s.tiles_x = (s.width + kTileSize - 1) / kTileSize;
+  s.tiles_y = (s.height + kTileSize - 1) / kTileSize;
+  STD_TORCH_CHECK(s.frames * s.tiles() < INT32_MAX, "frames x tiles must stay below 2^31 in one launch: render fewer frames at once");
+  return s;
+}
+
+inline TileLists make_lists(const Tensor& offsets, const Tensor& ids) {
+  check_tensor(offsets, ScalarType::Long, "isect_offsets");
+  check_tensor(ids, ScalarType::Int, "flatten_ids");
+  return {static_cast<const int64_t*>(offsets.const_data_ptr()), static_cast<const int32_t*>(ids.const_data_ptr()), ids.size(0)};
+}
+
+inline cudaStream_t stream_of(const Tensor& t) {
+  void* stream = nullptr;
+  TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(t.get_device_index(), &stream));
+  return static_cast<cudaStream_t>(stream);
+}
+
+// A slice as the kernels use it, with what is left of its cutoff after the distance in time.
+struct ReachingSlice {
+  Slice<float> slice;
+  Conic<float> conic;
+  float reach;
+};
+
+__device__ __forceinline__ ReachingSlice load_slice(const Scene& s, int id, float time) {
+  ReachingSlice r;
+  r.slice = slice_at(s.means + int64_t(id) * 3, s.cholesky + int64_t(id) * 6, time);
+  r.conic = conic_of(r.slice);
+  r.reach = s.cutoffs[id] - r.slice.u * r.slice.u;
+  return r;
+}
+
+// The Gaussians of one tile, wherever they are known from: from the tile's list or, where the list did not fit into
+// flatten_ids, from looking at every Gaussian again.
+struct TileWork {
+  int64_t begin, count;
+  bool listed;
+  int frame, tile_x, tile_y;
+  float time;
+
+  __device__ TileWork(const Scene& s, const TileLists& lists, int64_t tile) {
+    begin = lists.offsets[tile];
+    const int64_t end = lists.offsets[tile + 1];
+    listed = end <= lists.capacity;
+    count = listed ? end - begin : s.n;
+    frame = static_cast<int>(tile / s.tiles());
+    const int rest = static_cast<int>(tile - frame * s.tiles());
+    tile_y = rest / s.tiles_x;
+    tile_x = rest - tile_y * s.tiles_x;
+    time = s.times[frame];
+  }
+
+  __device__ __forceinline__ int gaussian(const TileLists& lists, int64_t k) const {
+    return listed ? lists.ids[begin + k] : static_cast<int>(k);
+  }
+
+  __device__ __forceinline__ bool touched_by(const ReachingSlice& r) const {
+    return listed || (r.reach >= 0.f && tile_distance(r.slice, r.conic, tile_x, tile_y) <= r.reach);
+  }
+};
+
+constexpr float kLog2e = 1.4426950408889634f;
+
+// The weight p(t) exp(-d/2) as a power of two of a quadratic in the distance to the mean: constant, and coefficients of
+// dx^2, dx dy and dy^2.
+struct Exponent {
+  float k, a, b, c;
+};
+
+__device__ __forceinline__ Exponent exponent_of(const ReachingSlice& r) {
+  constexpr float h = -0.5f * kLog2e;
+  return {h * r.slice.u * r.slice.u, h * r.conic.A, 2.f * h * r.conic.B, h * r.conic.C};
+}
+
+__device__ __forceinline__ float exp2_approx(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+// Calls launch(std::integral_constant<int, C>) for the number of channels at hand.
+template <typename F>
+void dispatch_channels(int64_t channels, F&& launch) {
+  switch (channels) {
+    case 1: return launch(std::integral_constant<int, 1>());
+    case 2: return launch(std::integral_constant<int, 2>());
+    case 3: return launch(std::integral_constant<int, 3>());
+    case 4: return launch(std::integral_constant<int, 4>());
+    case 5: return launch(std::integral_constant<int, 5>());
+    case 6: return launch(std::integral_constant<int, 6>());
+    case 7: return launch(std::integral_constant<int, 7>());
+    case 8: return launch(std::integral_constant<int, 8>());
+    default: STD_TORCH_CHECK(false, "colors must have 1 to 8 channels, got ", channels);
+  }
+}
+
+}  // namespace garv

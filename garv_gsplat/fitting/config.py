@@ -1,0 +1,105 @@
+"""Settings of a fit and the presets. Imports nothing heavy: the command line reads its help from here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import ceil
+from typing import Literal
+
+# exp(-q / 2) at q = 11.345, the radius that holds 99 % of a 3D Gaussian (chi-square, 3 degrees of freedom).
+TAU_99_PERCENT = 0.00344
+
+
+@dataclass
+class FitConfig:
+    """How a video is fitted; all lengths in pixels and frames."""
+
+    bpp: float = 0.15
+    """size of the file in bits per pixel of the video; decides the number of Gaussians"""
+    num_gaussians: int | None = None
+    """number of Gaussians; overrides bpp"""
+    batch_frames: int = 8
+    """frames a step"""
+    lr_means: float = 0.15
+    """Adam's step for the means, in pixels and frames"""
+    lr_cholesky: float = 0.05
+    """Adam's step for the Cholesky factors, in pixels and frames"""
+    lr_colors: float = 0.006
+    """Adam's step for the colours, 1.0 is white"""
+    warmup: float = 0.015
+    """part of the steps over which the steps' sizes grow from 0"""
+    schedule: Literal["cosine", "plateau"] = "cosine"
+    """cosine: full size to the middle, then down to final_lr; plateau: halved when an epoch's loss stops falling"""
+    final_lr: float = 0.02
+    """size of the last steps, relative to the first (cosine)"""
+    plateau_patience: int = 25
+    """epochs without a lower loss before the steps are halved (plateau)"""
+    rounding_from: float = 0.7
+    """part of the steps after which values are rounded as the file will round them; 1 never rounds while fitting"""
+    tau: float = 1 / 255
+    """a Gaussian is left out of a tile where its weight p(t) exp(-d/2) stays below this; 0 leaves out nothing"""
+    parametrization: Literal["pixel", "gaussian-image"] = "pixel"
+    """pixel: the values themselves in pixels and frames, started from the video; gaussian-image: atanh positions and
+    Cholesky entries plus a half, started at random, as in GaussianImage"""
+    seed: int = 0
+    """of the start and of the order of frames"""
+
+    def __post_init__(self) -> None:
+        if self.bpp <= 0:
+            raise ValueError(f"bpp must be positive, got {self.bpp}")
+        if self.num_gaussians is not None and self.num_gaussians < 1:
+            raise ValueError(f"num_gaussians must be at least 1, got {self.num_gaussians}")
+        if self.batch_frames < 1:
+            raise ValueError(f"batch_frames must be at least 1, got {self.batch_frames}")
+        for name in ("warmup", "rounding_from"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is a part of the steps, from 0 to 1, got {getattr(self, name)}")
+        if not 0 <= self.tau < 1:
+            raise ValueError(f"tau must be in [0, 1), got {self.tau}")
+
+    @property
+    def learning_rates(self) -> dict[str, float]:
+        """Adam's step for each parameter of `GaussianField`."""
+        return {"means": self.lr_means, "cholesky": self.lr_cholesky, "colors": self.lr_colors}
+
+
+@dataclass
+class Preset:
+    """A fit with a name: its settings and how long it runs."""
+
+    description: str
+    fit: FitConfig = field(default_factory=FitConfig)
+    steps: int = 12_000
+    epochs: int | None = None
+    """passes over the video; overrides steps"""
+
+    def steps_for(self, frames: int) -> int:
+        """Steps that a video of `frames` frames is fitted for."""
+        return self.steps if self.epochs is None else self.epochs * ceil(frames / self.fit.batch_frames)
+
+
+def _paper() -> Preset:
+    return Preset(
+        "The recipe of the GaRV paper (WACV 2026): Adam 5e-3, batches of 16 frames, 20 epochs of warm-up, plateau with "
+        "a patience of 25 epochs, 2000 epochs, L2 loss, 99 % cull. The paper gives no parametrisation; this takes "
+        "GaussianImage's (ECCV 2024), atanh positions and Cholesky entries in pixels.",
+        FitConfig(
+            batch_frames=16,
+            lr_means=5e-3,
+            lr_cholesky=5e-3,
+            lr_colors=5e-3,
+            warmup=20 / 2000,
+            schedule="plateau",
+            tau=TAU_99_PERCENT,
+            parametrization="gaussian-image",
+        ),
+        epochs=2000,
+    )
+
+
+PRESETS: dict[str, Preset] = {
+    "garv": Preset("A video as a sum of 3D Gaussians, 0.15 bits per pixel."),
+    "garv-small": Preset("A video as a sum of 3D Gaussians, small file: 0.05 bits per pixel.", FitConfig(bpp=0.05)),
+    "garv-large": Preset("A video as a sum of 3D Gaussians, high quality: 0.5 bits per pixel.", FitConfig(bpp=0.5)),
+    "garv-paper": _paper(),
+}

@@ -1,0 +1,71 @@
+"""Where a fit starts from: Gaussians drawn where the video has detail, sized by how densely they lie."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from garv_gsplat.volume import VideoInfo
+
+GRADIENT_PART = 0.85  # of the Gaussians are drawn by the image gradient, the others evenly
+START_FRAMES = 8.0  # l_tt, frames
+START_COLOR = 0.45  # of the pixel; the Gaussians' weights at a point add up to about its inverse
+_BLUR = 9  # pixels; the gradient is smoothed so that it tells the density around a pixel, not at it
+
+
+def draw_from_video(frames: Tensor, n: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Means [N, 3], Cholesky factors [N, 6] and colours [N, C] in pixels and frames, drawn by the image gradient.
+
+    frames: uint8 [T, H, W, C]; the results are on its device.
+    """
+    count, height, width = frames.shape[:3]
+    generator = torch.Generator().manual_seed(seed)
+    totals = torch.stack([_detail(frame).sum(dtype=torch.float64) for frame in frames])
+    total = totals.sum().clamp(min=1e-12)
+    share = GRADIENT_PART * totals / total + (1 - GRADIENT_PART) / count
+    per_frame = torch.multinomial(share.cpu(), n, replacement=True, generator=generator).bincount(minlength=count)
+    means, sigmas, colors = [], [], []
+    for k, drawn in enumerate(per_frame.tolist()):
+        density = GRADIENT_PART * _detail(frames[k]) / total + (1 - GRADIENT_PART) / (count * height * width)
+        pixel = _draw(density.flatten().double(), torch.rand(drawn, generator=generator, dtype=torch.float64))
+        jitter = torch.rand(drawn, 3, generator=generator).to(frames.device)
+        y, x = pixel // width, pixel % width
+        means.append(torch.stack([x, y, torch.full_like(x, k)], 1) + jitter)
+        sigmas.append(_spacing(density.flatten()[pixel] * n))
+        colors.append(frames[k, y, x].float() * (START_COLOR / 255))
+    sigma = torch.cat(sigmas).clamp(0.5, max(width, height) / 4)
+    cholesky = sigma.new_zeros(n, 6)
+    cholesky[:, 0] = START_FRAMES
+    cholesky[:, 3] = cholesky[:, 5] = sigma
+    return torch.cat(means), cholesky, torch.cat(colors)
+
+
+def draw_at_random(info: VideoInfo, n: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Raw parameters of the GaussianImage parametrisation: atanh positions [N, 3], Cholesky entries [N, 6], colours."""
+    generator = torch.Generator().manual_seed(seed)
+    means = torch.atanh((torch.rand(n, 3, generator=generator) * 2 - 1) * (1 - 1e-6))
+    return means, torch.rand(n, 6, generator=generator), torch.rand(n, info.channels, generator=generator)
+
+
+def _detail(frame: Tensor) -> Tensor:
+    """Smoothed gradient magnitude [H, W] of a frame uint8 [H, W, C]."""
+    gray = frame.float().mean(-1)[None, None]
+    padded = torch.nn.functional.pad(gray, (0, 1, 0, 1), mode="replicate")
+    magnitude = torch.hypot(padded[..., :-1, 1:] - gray, padded[..., 1:, :-1] - gray)
+    box = torch.nn.functional.avg_pool2d(magnitude, _BLUR, 1, _BLUR // 2, count_include_pad=False)
+    return 0.5 * (magnitude + box)[0, 0]
+
+
+def _draw(weights: Tensor, uniform: Tensor) -> Tensor:
+    """Indices drawn with probability proportional to weights [K], one for each number of `uniform` in [0, 1)."""
+    cumulative = weights.cumsum(0)
+    index = torch.searchsorted(cumulative, uniform.to(weights.device) * cumulative[-1], right=True)
+    return index.clamp(max=len(weights) - 1)
+
+
+def _spacing(density: Tensor) -> Tensor:
+    """Sigma in pixels at which Gaussians of `density` per pixel and frame add up to 1 / START_COLOR."""
+    alive = density * START_FRAMES * math.sqrt(2 * math.pi)
+    return (1 / START_COLOR / (2 * math.pi * alive)).sqrt()

@@ -1,0 +1,137 @@
+"""The fitting loop."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from garv_gsplat.codec import Quantizer
+from garv_gsplat.fitting.config import PRESETS, FitConfig
+from garv_gsplat.fitting.field import GaussianField, gaussians_for
+from garv_gsplat.fitting.losses import l2, psnr_of
+from garv_gsplat.fitting.memory import check_memory
+from garv_gsplat.fitting.recipe import FitRecipe, build_optimizers
+from garv_gsplat.fitting.sampling import FrameSampler
+from garv_gsplat.gaussians import VideoGaussians
+from garv_gsplat.video import Video, video_from_array
+
+REPORT_EVERY = 25  # steps; reading the loss waits for the device
+
+
+@dataclass(frozen=True)
+class FitProgress:
+    """Where a fit stands."""
+
+    step: int
+    steps: int
+    psnr: float
+    """dB of the last batch, before clamping and rounding to 8 bits"""
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a fit came to."""
+
+    gaussians: VideoGaussians
+    quantizer: Quantizer
+    """the one that the Gaussians were rounded by"""
+    steps: int
+    """steps that were made"""
+    seconds: float
+    """from the first step to the last"""
+    interrupted: bool
+    """whether Ctrl-C ended it early"""
+
+
+def fit(
+    video: Video | Tensor,
+    config: FitConfig | None = None,
+    *,
+    steps: int | None = None,
+    device: torch.device | str | None = None,
+    progress: Callable[[FitProgress], None] | None = None,
+) -> FitResult:
+    """Fit a video.
+
+    video: a `Video`, or uint8 frames [T, H, W, C] as a torch tensor or a NumPy array.
+    steps: steps to make; the preset "garv"'s by default.
+    device: where to fit; a GPU if there is one.
+    progress: called every few steps.
+
+    Raises FitMemoryError before it starts when it would not fit into memory. Ctrl-C ends it early and is no error: the
+    result is what has been fitted so far, rounded.
+    """
+    video = video if isinstance(video, Video) else video_from_array(video)
+    config = config or FitConfig()
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    steps = PRESETS["garv"].steps_for(video.info.frames) if steps is None else steps
+    n = gaussians_for(config, video.info)
+    check_memory(video.info, config, n, device)
+
+    frames = video.frames.to(device)
+    field = GaussianField(config, video.info, n).to(device)
+    field.initialize(frames)
+    start = time.perf_counter()
+    with _interruptible() as interrupted:
+        done = _run(field, config, steps, frames, interrupted, progress)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    seconds = time.perf_counter() - start
+    if field.quantizer() is None:
+        field.start_rounding()
+    return FitResult(field.gaussians(), field.quantizer(), done, seconds, interrupted.is_set())
+
+
+def _run(
+    field: GaussianField,
+    config: FitConfig,
+    steps: int,
+    frames: Tensor,
+    interrupted: threading.Event,
+    progress: Callable[[FitProgress], None] | None,
+) -> int:
+    """Make the steps; returns how many were made."""
+    optimizers = build_optimizers(field)
+    recipe = FitRecipe(field, config, steps, optimizers)
+    sampler = FrameSampler(len(frames), config.batch_frames, config.seed, frames.device)
+    for step in range(steps):
+        if interrupted.is_set():
+            return step
+        recipe.before_step(step)
+        batch = sampler.batch(step)
+        loss = l2(field(batch + 0.5), frames[batch])
+        loss.backward()
+        for optimizer in optimizers.values():
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        recipe.after_step(step, loss)
+        if progress and (step % REPORT_EVERY == 0 or step + 1 == steps):
+            progress(FitProgress(step + 1, steps, psnr_of(float(loss.detach()))))
+    return steps
+
+
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """Turn the first Ctrl-C into an event that is looked at between two steps; a second one is as usual."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():  # only the main thread gets signals
+        yield event
+        return
+    previous = signal.getsignal(signal.SIGINT)
+
+    def stop(*_) -> None:
+        event.set()
+        signal.signal(signal.SIGINT, previous)
+
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGINT, previous)

@@ -1,0 +1,106 @@
+"""The representation: 3D Gaussians over (x, y, t), and the affine maps that carry them from one volume to another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from garv_gsplat.volume import VideoInfo
+
+
+@dataclass
+class VideoGaussians:
+    """A video as a sum of Gaussians in the unit cube over (x, y, t).
+
+    Gaussian n adds ``colors[n] * exp(-|L_n^-1 (p - means[n])|^2 / 2)`` to the point p, peak 1 (GaRV eq. 2). L is stored
+    in the axis order (t, x, y): conditioning on t (eqs. 5, 6) then leaves the trailing 2x2 block as it stands.
+    """
+
+    means: Tensor  # [N, 3] x, y, t; unit cube
+    cholesky: Tensor  # [N, 6] l_tt, l_xt, l_yt, l_xx, l_yx, l_yy: rows of L in the axis order (t, x, y); unit cube
+    colors: Tensor  # [N, C], 1.0 is white; may be negative
+    info: VideoInfo
+
+    def __post_init__(self) -> None:
+        n = len(self.means)
+        expected = {"means": (n, 3), "cholesky": (n, 6), "colors": (n, self.info.channels)}
+        for name, shape in expected.items():
+            if tuple(getattr(self, name).shape) != shape:
+                raise ValueError(f"{name} must be {list(shape)}, got {list(getattr(self, name).shape)}")
+
+    def __len__(self) -> int:
+        return len(self.means)
+
+    def to(self, device: torch.device | str) -> VideoGaussians:
+        """The same Gaussians on `device`."""
+        return replace(
+            self, means=self.means.to(device), cholesky=self.cholesky.to(device), colors=self.colors.to(device)
+        )
+
+    def in_pixels(self) -> tuple[Tensor, Tensor]:
+        """Means [N, 3] and Cholesky factors [N, 6] in pixels and frames, as the fit and the operators want them."""
+        size = (self.info.width, self.info.height, self.info.frames)
+        return scale_axes(self.means, self.cholesky, size)
+
+    @classmethod
+    def from_pixels(cls, means: Tensor, cholesky: Tensor, colors: Tensor, info: VideoInfo) -> VideoGaussians:
+        """The inverse of `in_pixels`: means [N, 3] and Cholesky factors [N, 6] given in pixels and frames."""
+        size = (1 / info.width, 1 / info.height, 1 / info.frames)
+        return cls(*scale_axes(means, cholesky, size), colors, info)
+
+
+def scale_axes(means: Tensor, cholesky: Tensor, scale: Sequence[float]) -> tuple[Tensor, Tensor]:
+    """Stretch the axes (x, y, t) by `scale`; rows of L scale, so it stays triangular.
+
+    means [N, 3], cholesky [N, 6]; returns the same shapes.
+    """
+    x, y, t = scale
+    return means * means.new_tensor([x, y, t]), cholesky * cholesky.new_tensor([t, x, y, x, y, y])
+
+
+def affine_map(
+    means: Tensor,  # [N, 3]
+    cholesky: Tensor,  # [N, 6]
+    matrix: Sequence[Sequence[float]],  # 3x3 over (x, y, t)
+    offset: Sequence[float],  # 3
+) -> tuple[Tensor, Tensor]:
+    """Carry Gaussians through p -> matrix p + offset; Gaussians stay Gaussians.
+
+    Where the map mixes axes, M L is made triangular again by Givens rotations from the right. Forming M L L^T M^T and
+    factoring it would cancel badly in float32 for thin, fast Gaussians.
+    """
+    if all(matrix[i][j] == 0 for i in range(3) for j in range(3) if i != j) and all(matrix[i][i] > 0 for i in range(3)):
+        means, cholesky = scale_axes(means, cholesky, [matrix[i][i] for i in range(3)])
+        return means + means.new_tensor(list(offset)), cholesky
+    m = means.new_tensor([list(row) for row in matrix])
+    means = means @ m.T + means.new_tensor(list(offset))
+    order = [2, 0, 1]  # (x, y, t) -> (t, x, y)
+    columns = list((m[order][:, order] @ _to_matrix(cholesky)).unbind(-1))
+    for row, keep, clear in ((0, 0, 1), (0, 0, 2), (1, 1, 2)):
+        columns[keep], columns[clear] = _givens(columns[keep], columns[clear], row)
+    columns[2] = columns[2] * torch.where(columns[2][:, 2:] < 0, -1.0, 1.0)
+    rows, cols = zip(*_ENTRIES)
+    return means, torch.stack(columns, -1)[:, rows, cols]
+
+
+_ENTRIES = ((0, 0), (1, 0), (2, 0), (1, 1), (2, 1), (2, 2))  # where the six numbers stand in L
+
+
+def _to_matrix(cholesky: Tensor) -> Tensor:
+    matrix = cholesky.new_zeros(len(cholesky), 3, 3)
+    for k, (row, col) in enumerate(_ENTRIES):
+        matrix[:, row, col] = cholesky[:, k]
+    return matrix
+
+
+def _givens(keep: Tensor, clear: Tensor, row: int) -> tuple[Tensor, Tensor]:
+    """Rotate two columns [N, 3] of L so that `clear` becomes 0 in `row` and `keep` is not negative there."""
+    a, b = keep[:, row : row + 1], clear[:, row : row + 1]
+    r = torch.hypot(a, b)
+    flat = r == 0
+    c = torch.where(flat, 1.0, a / r.where(~flat, 1.0))
+    s = torch.where(flat, 0.0, b / r.where(~flat, 1.0))
+    return c * keep + s * clear, c * clear - s * keep

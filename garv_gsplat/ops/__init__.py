@@ -1,0 +1,102 @@
+"""Slice, bin, accumulate: the renderer's operators, in pixels and frames.
+
+A frame is the sum of its Gaussians' slices at one time. `bin_gaussians` lists, for the 16x16 tiles of many frames at
+once, the Gaussians that can still contribute there; `accumulate` slices them and adds them up, and its backward gives
+gradients of means, Cholesky factors and colours. Neither ever waits for the device: `PairBudget` sizes the lists.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from garv_gsplat.ops import _schema  # noqa: F401  (defines torch.ops.garv)
+from garv_gsplat.ops._library import ensure_kernels, serving
+from garv_gsplat.ops._pair_budget import PairBudget
+from garv_gsplat.ops._reference import MIN_SIGMA, TILE_SIZE, slice_gaussians, tile_grid
+
+__all__ = [
+    "MIN_SIGMA",
+    "TILE_SIZE",
+    "PairBudget",
+    "accumulate",
+    "bin_gaussians",
+    "serving",
+    "slice_gaussians",
+    "tile_grid",
+]
+
+
+def bin_gaussians(
+    means: Tensor,  # [N, 3] x, y, t
+    cholesky: Tensor,  # [N, 6]
+    cutoffs: Tensor,  # [N]
+    times: Tensor,  # [B] frames
+    width: int,
+    height: int,
+    capacity: int,
+) -> tuple[Tensor, Tensor]:
+    """List the Gaussians of every tile of every frame.
+
+    Gaussian n is listed in a tile when u^2 + d <= cutoffs[n] for some point between the tile's pixel centres, with
+    u = (t - mu_t) / l_tt and d the squared Mahalanobis distance of the slice; infinity lists it everywhere.
+
+    Returns isect_offsets [B * tiles + 1] int64 and flatten_ids [capacity] int32: tile k of frame b holds the Gaussians
+    flatten_ids[isect_offsets[b * tiles + k] : isect_offsets[b * tiles + k + 1]]. The offsets are exact even where the
+    list passes `capacity`; `accumulate` then searches such a tile's Gaussians again, so nothing is dropped.
+    """
+    _check_geometry(means, cholesky, cutoffs, times, width, height)
+    if capacity < 0:
+        raise ValueError(f"capacity must not be negative, got {capacity}")
+    ensure_kernels(means.device)
+    args = (t.detach().contiguous() for t in (means, cholesky, cutoffs, times))
+    return torch.ops.garv.bin_gaussians(*args, width, height, capacity)
+
+
+def accumulate(
+    means: Tensor,  # [N, 3] x, y, t
+    cholesky: Tensor,  # [N, 6]
+    colors: Tensor,  # [N, C], C from 1 to 8
+    cutoffs: Tensor,  # [N]
+    times: Tensor,  # [B] frames
+    isect_offsets: Tensor,  # [B * tiles + 1]
+    flatten_ids: Tensor,  # [capacity]
+    width: int,
+    height: int,
+) -> Tensor:
+    """Sum the listed Gaussians' slices (GaRV eq. 3): images [B, height, width, C], not clamped.
+
+    Differentiable in means, cholesky and colors. The order of the sum is the lists', which on CUDA changes from run to
+    run, and with it the last bits.
+    """
+    _check_geometry(means, cholesky, cutoffs, times, width, height)
+    if colors.ndim != 2 or len(colors) != len(means) or not 1 <= colors.shape[1] <= 8:
+        raise ValueError(f"colors must be [{len(means)}, 1 to 8], got {list(colors.shape)}")
+    tiles_x, tiles_y = tile_grid(width, height)
+    if isect_offsets.shape != (len(times) * tiles_x * tiles_y + 1,):
+        raise ValueError(
+            f"isect_offsets must be [{len(times)} frames * {tiles_x * tiles_y} tiles + 1], "
+            f"got {list(isect_offsets.shape)}: bin_gaussians with the same times and size makes them"
+        )
+    ensure_kernels(means.device)
+    tensors = (means, cholesky, colors, cutoffs, times, isect_offsets, flatten_ids)
+    return torch.ops.garv.accumulate(*(t.contiguous() for t in tensors), width, height)
+
+
+def _check_geometry(means: Tensor, cholesky: Tensor, cutoffs: Tensor, times: Tensor, width: int, height: int) -> None:
+    n = len(means)
+    if means.shape != (n, 3):
+        raise ValueError(f"means must be [N, 3], got {list(means.shape)}")
+    if cholesky.shape != (n, 6):
+        raise ValueError(f"cholesky must be [{n}, 6], got {list(cholesky.shape)}")
+    if cutoffs.shape != (n,):
+        raise ValueError(f"cutoffs must be [{n}], got {list(cutoffs.shape)}")
+    if times.ndim != 1:
+        raise ValueError(f"times must be [B], got {list(times.shape)}")
+    if width < 1 or height < 1:
+        raise ValueError(f"the image must be at least 1x1, got {width}x{height}")
+    for name, tensor in (("cholesky", cholesky), ("cutoffs", cutoffs), ("times", times)):
+        if tensor.device != means.device or tensor.dtype != means.dtype:
+            raise ValueError(
+                f"{name} must be {means.dtype} on {means.device} as means are, got {tensor.dtype} on {tensor.device}"
+            )

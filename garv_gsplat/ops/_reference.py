@@ -1,0 +1,197 @@
+"""The operators in plain torch: what the compiled libraries are checked against, and what runs where none was built.
+
+All quantities are in pixels and frames. Works in float32 and float64, on any device.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+TILE_SIZE = 16  # pixels; gaussian.h holds the same number
+MIN_SIGMA = 1e-3  # pixels or frames; gaussian.h gives the reason
+_PAIRS_AT_ONCE = 1 << 22  # bounds the memory of `bin_gaussians`
+
+
+def slice_gaussians(means: Tensor, cholesky: Tensor, times: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Condition on times (GaRV eqs. 5, 6); differentiable.
+
+    means [N, 3] and cholesky [N, 6] in pixels and frames, times [B] in frames. Returns 2D means [B, N, 2], weights
+    p(t) [B, N] with peak 1, and 2D Cholesky factors [N, 3] (l_xx, l_yx, l_yy), which are the same at all times.
+    """
+    offset = _deviations(means, cholesky, times)
+    means2d = means[:, :2] + offset[..., None] * cholesky[:, 1:3]
+    return means2d, torch.exp(-0.5 * offset**2), _factor2d(cholesky)
+
+
+def bin_gaussians(
+    means: Tensor, cholesky: Tensor, cutoffs: Tensor, times: Tensor, width: int, height: int, capacity: int
+) -> tuple[Tensor, Tensor]:
+    tiles_x, tiles_y = tile_grid(width, height)
+    tiles = tiles_x * tiles_y
+    tile_ids, gaussian_ids = [means.new_zeros(0, dtype=torch.int64)], [means.new_zeros(0, dtype=torch.int64)]
+    for frame, time in enumerate(times):
+        tile, gaussian = _pairs_of_frame(means, cholesky, cutoffs, time, tiles_x, tiles_y)
+        tile_ids.append(tile + frame * tiles)
+        gaussian_ids.append(gaussian)
+    tile_ids, gaussian_ids = torch.cat(tile_ids), torch.cat(gaussian_ids)
+    counts = torch.bincount(tile_ids, minlength=len(times) * tiles)
+    isect_offsets = torch.nn.functional.pad(counts.cumsum(0), (1, 0))
+    flatten_ids = torch.zeros(capacity, dtype=torch.int32, device=means.device)
+    kept = min(capacity, len(gaussian_ids))
+    flatten_ids[:kept] = gaussian_ids[:kept].int()
+    return isect_offsets, flatten_ids
+
+
+def accumulate(
+    means: Tensor,
+    cholesky: Tensor,
+    colors: Tensor,
+    cutoffs: Tensor,
+    times: Tensor,
+    isect_offsets: Tensor,
+    flatten_ids: Tensor,
+    width: int,
+    height: int,
+) -> Tensor:
+    image = colors.new_zeros(len(times), height, width, colors.shape[1])
+    for frame, ys, xs, ids in _tiles(means, cholesky, cutoffs, times, isect_offsets, flatten_ids, width, height):
+        weights, _ = _weights(means[ids], cholesky[ids], times[frame], xs, ys)
+        image[frame, ys, xs] = torch.einsum("nhw,nc->hwc", weights, colors[ids])
+    return image
+
+
+def accumulate_bwd(
+    v_image: Tensor,
+    means: Tensor,
+    cholesky: Tensor,
+    colors: Tensor,
+    cutoffs: Tensor,
+    times: Tensor,
+    isect_offsets: Tensor,
+    flatten_ids: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    v_means, v_cholesky, v_colors = torch.zeros_like(means), torch.zeros_like(cholesky), torch.zeros_like(colors)
+    height, width = v_image.shape[1:3]
+    for frame, ys, xs, ids in _tiles(means, cholesky, cutoffs, times, isect_offsets, flatten_ids, width, height):
+        weights, (dx, dy) = _weights(means[ids], cholesky[ids], times[frame], xs, ys)
+        v_tile = v_image[frame, ys, xs]
+        h = torch.einsum("hwc,nc->nhw", v_tile, colors[ids]) * weights
+        moments = [(h * f).sum((1, 2)) for f in (1, dx, dy, dx * dx, dx * dy, dy * dy)]
+        mean_part, cholesky_part = _geometry_gradient(means[ids], cholesky[ids], times[frame], moments)
+        v_means.index_add_(0, ids, mean_part)
+        v_cholesky.index_add_(0, ids, cholesky_part)
+        v_colors.index_add_(0, ids, torch.einsum("nhw,hwc->nc", weights, v_tile))
+    return v_means, v_cholesky, v_colors
+
+
+def tile_grid(width: int, height: int) -> tuple[int, int]:
+    """Tiles along x and y that cover an image."""
+    return -(-width // TILE_SIZE), -(-height // TILE_SIZE)
+
+
+def _deviations(means: Tensor, cholesky: Tensor, times: Tensor) -> Tensor:
+    return (times[:, None] - means[:, 2]) / cholesky[:, 0].clamp(min=MIN_SIGMA)
+
+
+def _factor2d(cholesky: Tensor) -> Tensor:
+    a, b, c = cholesky[:, 3:].unbind(1)
+    return torch.stack([a.clamp(min=MIN_SIGMA), b, c.clamp(min=MIN_SIGMA)], 1)
+
+
+def _conics(factor: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    a, b, c = factor.unbind(1)
+    k = -b / (a * c)
+    return 1 / a**2 + k**2, k / c, 1 / c**2
+
+
+def _pairs_of_frame(
+    means: Tensor, cholesky: Tensor, cutoffs: Tensor, time: Tensor, tiles_x: int, tiles_y: int
+) -> Tensor:
+    """Tile and Gaussian indices [2, P] of one frame, sorted by tile, then by Gaussian."""
+    offset = _deviations(means, cholesky, time[None])[0]
+    reach = cutoffs - offset**2
+    active = (reach >= 0).nonzero()[:, 0]
+    means2d = means[active, :2] + offset[active, None] * cholesky[active, 1:3]
+    factor, reach = _factor2d(cholesky[active]), reach[active]
+    tile_y, tile_x = torch.meshgrid(torch.arange(tiles_y), torch.arange(tiles_x), indexing="ij")
+    grid = torch.stack([tile_x, tile_y], -1).reshape(-1, 2).to(means)
+    found = []
+    for chunk in torch.arange(len(grid), device=means.device).split(max(1, _PAIRS_AT_ONCE // max(1, len(active)))):
+        near = _tile_distance(means2d, factor, grid[chunk]) <= reach
+        tile, gaussian = near.nonzero().unbind(1)
+        found.append(torch.stack([chunk[tile], active[gaussian]]))
+    return torch.cat(found, 1)
+
+
+def _tile_distance(means2d: Tensor, factor: Tensor, tiles: Tensor) -> Tensor:
+    """Smallest squared distance [M, N] of N slices to the pixel centres' rectangles of M tiles (see gaussian.h)."""
+    A, B, C = _conics(factor)
+    low = tiles[:, None] * TILE_SIZE + 0.5 - means2d
+    high = low + (TILE_SIZE - 1)
+    zero = torch.zeros_like(low)
+    dx, dy = torch.clamp(zero, low, high).unbind(-1)
+    ey = torch.clamp(-B * dx / C, low[..., 1], high[..., 1])
+    ex = torch.clamp(-B * dy / A, low[..., 0], high[..., 0])
+    on_vertical = A * dx**2 + 2 * B * dx * ey + C * ey**2
+    on_horizontal = A * ex**2 + 2 * B * ex * dy + C * dy**2
+    return torch.minimum(on_vertical, on_horizontal)
+
+
+def _tiles(means, cholesky, cutoffs, times, isect_offsets, flatten_ids, width, height):
+    """Every tile that has Gaussians: frame, rows, columns, Gaussian indices."""
+    tiles_x, tiles_y = tile_grid(width, height)
+    offsets = isect_offsets.tolist()
+    for tile in range(len(times) * tiles_x * tiles_y):
+        start, end = offsets[tile], offsets[tile + 1]
+        if start == end:
+            continue
+        frame, rest = divmod(tile, tiles_x * tiles_y)
+        row, column = divmod(rest, tiles_x)
+        if end <= len(flatten_ids):
+            ids = flatten_ids[start:end].long()
+        else:  # the list did not fit into flatten_ids: look at all Gaussians again
+            everything = _pairs_of_frame(means, cholesky, cutoffs, times[frame], tiles_x, tiles_y)
+            ids = everything[1, everything[0] == rest]
+        ys = slice(row * TILE_SIZE, min(height, (row + 1) * TILE_SIZE))
+        xs = slice(column * TILE_SIZE, min(width, (column + 1) * TILE_SIZE))
+        yield frame, ys, xs, ids
+
+
+def _weights(means: Tensor, cholesky: Tensor, time: Tensor, xs: slice, ys: slice):
+    """Weights p(t) exp(-d/2) [N, h, w] of N Gaussians at a tile's pixels, and the distances (dx, dy) to their means."""
+    means2d, peak, factor = slice_gaussians(means, cholesky, time[None])
+    a, b, c = (v[:, None, None] for v in factor.unbind(1))
+    x = torch.arange(xs.start, xs.stop, dtype=means.dtype, device=means.device) + 0.5
+    y = torch.arange(ys.start, ys.stop, dtype=means.dtype, device=means.device) + 0.5
+    dx = (x[None, None, :] - means2d[0, :, 0, None, None]).expand(-1, len(y), -1)
+    dy = (y[None, :, None] - means2d[0, :, 1, None, None]).expand(-1, -1, len(x))
+    z1 = dx / a
+    z2 = (dy - b * z1) / c
+    return peak[0, :, None, None] * torch.exp(-0.5 * (z1**2 + z2**2)), (dx, dy)
+
+
+def _geometry_gradient(means: Tensor, cholesky: Tensor, time: Tensor, moments: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """From the moments of h (see gaussian.h) to the gradients of means [N, 3] and Cholesky factors [N, 6]."""
+    s0, sx, sy, sxx, sxy, syy = moments
+    offset = _deviations(means, cholesky, time[None])[0]
+    factor = _factor2d(cholesky)
+    (a, b, c), (A, B, C) = factor.unbind(1), _conics(factor)
+    l_tt, l_xt, l_yt, l_xx, _, l_yy = cholesky.unbind(1)
+    v_x, v_y = A * sx + B * sy, B * sx + C * sy
+    v_offset = v_x * l_xt + v_y * l_yt - offset * s0
+    v_time = -v_offset / l_tt.clamp(min=MIN_SIGMA)
+    v_A, v_B, v_C = -0.5 * sxx, -sxy, -0.5 * syy
+    skew = b / (a * c)
+    v_a = -(2 * A * v_A + B * v_B) / a
+    v_b = (2 * skew * v_A - v_B / c) / (a * c)
+    v_c = -2 / c * (skew**2 * v_A - skew / c * v_B + v_C / c**2)
+    v_cholesky = [
+        v_time * offset * (l_tt > MIN_SIGMA),
+        offset * v_x,
+        offset * v_y,
+        v_a * (l_xx > MIN_SIGMA),
+        v_b,
+        v_c * (l_yy > MIN_SIGMA),
+    ]
+    return torch.stack([v_x, v_y, v_time], 1), torch.stack(v_cholesky, 1)
