@@ -20,11 +20,11 @@ class FitConfig:
     """number of Gaussians; overrides bpp"""
     batch_frames: int = 8
     """frames a step"""
-    lr_means: float = 0.15
+    lr_means: float = 0.25
     """Adam's step for the means, in pixels and frames"""
-    lr_cholesky: float = 0.05
+    lr_cholesky: float = 0.08
     """Adam's step for the Cholesky factors, in pixels and frames"""
-    lr_colors: float = 0.006
+    lr_colors: float = 0.01
     """Adam's step for the colours, 1.0 is white"""
     warmup: float = 0.015
     """part of the steps over which the steps' sizes grow from 0"""
@@ -34,7 +34,7 @@ class FitConfig:
     """size of the last steps, relative to the first (cosine)"""
     plateau_patience: int = 25
     """epochs without a lower loss before the steps are halved (plateau)"""
-    rounding_from: float = 0.7
+    rounding_from: float = 0.9
     """part of the steps after which values are rounded as the file will round them; 1 never rounds while fitting"""
     tau: float = 1 / 255
     """a Gaussian is left out of a tile where its weight p(t) exp(-d/2) stays below this; 0 leaves out nothing"""
@@ -69,7 +69,7 @@ class Preset:
 
     description: str
     fit: FitConfig = field(default_factory=FitConfig)
-    steps: int = 12_000
+    steps: int = 6_000
     epochs: int | None = None
     """passes over the video; overrides steps"""
 
