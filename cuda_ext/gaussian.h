@@ -73,8 +73,8 @@ GARV_HD T tile_distance(const Slice<T>& s, const Conic<T>& q, int tile_x, int ti
   const T x0 = T(tile_x * kTileSize) + T(0.5) - s.x, x1 = x0 + T(kTileSize - 1);
   const T y0 = T(tile_y * kTileSize) + T(0.5) - s.y, y1 = y0 + T(kTileSize - 1);
   const T dx = clamped(T(0), x0, x1), dy = clamped(T(0), y0, y1);
-  const T ey = clamped(-q.B * dx / q.C, y0, y1);
-  const T ex = clamped(-q.B * dy / q.A, x0, x1);
+  const T ey = clamped(-q.B / q.C * dx, y0, y1);
+  const T ex = clamped(-q.B / q.A * dy, x0, x1);
   const T on_vertical = q.A * dx * dx + T(2) * q.B * dx * ey + q.C * ey * ey;
   const T on_horizontal = q.A * ex * ex + T(2) * q.B * ex * dy + q.C * dy * dy;
   // Inside along x (dx = 0) the vertical candidate is the centre line, which is no edge but never below the minimum.

@@ -1,0 +1,19 @@
+#pragma once
+
+#include <tuple>
+
+#include "inputs.h"
+
+namespace garv {
+
+std::tuple<Tensor, Tensor> bin_gaussians(Tensor means, Tensor cholesky, Tensor cutoffs, Tensor times, int64_t width,
+                                         int64_t height, int64_t capacity);
+
+Tensor accumulate(Tensor means, Tensor cholesky, Tensor colors, Tensor cutoffs, Tensor times, Tensor isect_offsets,
+                  Tensor flatten_ids, int64_t width, int64_t height);
+
+std::tuple<Tensor, Tensor, Tensor> accumulate_bwd(Tensor v_image, Tensor means, Tensor cholesky, Tensor colors,
+                                                  Tensor cutoffs, Tensor times, Tensor isect_offsets,
+                                                  Tensor flatten_ids);
+
+}  // namespace garv

@@ -1,0 +1,9 @@
+#include <torch/csrc/stable/library.h>
+
+#include "kernels.h"
+
+STABLE_TORCH_LIBRARY_IMPL(garv, CPU, m) {
+  m.impl("bin_gaussians", TORCH_BOX(&garv::bin_gaussians));
+  m.impl("accumulate", TORCH_BOX(&garv::accumulate));
+  m.impl("accumulate_bwd", TORCH_BOX(&garv::accumulate_bwd));
+}

@@ -1,0 +1,105 @@
+"""Quality and rate: PSNR and MS-SSIM between frames, bits per pixel of a file."""
+
+from __future__ import annotations
+
+import math
+import os
+
+import torch
+from torch import Tensor
+
+from garv_gsplat.volume import VideoInfo
+
+PSNR_CAP = 100.0
+"""dB of identical frames, which have no finite PSNR; nothing counts for more, so that means stay finite and ordered."""
+MS_SSIM_MIN_SIDE = 161
+"""Pixels: the shortest side whose fifth scale (1/16) still holds the 11x11 window."""
+CHUNK_VALUES = 1 << 22
+"""Values worked on at a time, so that memory does not grow with the video."""
+
+
+def psnr_per_frame(a: Tensor, b: Tensor) -> Tensor:
+    """PSNR of every frame.
+
+    Args:
+        a: [T, H, W, C], uint8 or floats in [0, 1].
+        b: the same shape and kind; may be on another device.
+
+    Returns:
+        [T] float64 on the CPU, in dB, at most `PSNR_CAP`, which is what identical frames get.
+
+    Raises:
+        ValueError: shapes differ, are not those of a video, or one is uint8 and the other not.
+    """
+    peak = _check(a, b)
+    errors = [_squared_error(a[k], b[k]) for k in range(len(a))]
+    noise = torch.stack(errors).cpu() / a[0].numel() / peak**2
+    return (-10 * torch.log10(noise)).clamp(max=PSNR_CAP)
+
+
+def psnr(a: Tensor, b: Tensor) -> float:
+    """Mean over the frames of their PSNR in dB; arguments and errors as `psnr_per_frame`."""
+    return psnr_per_frame(a, b).mean().item()
+
+
+def ms_ssim(a: Tensor, b: Tensor) -> float | None:
+    """Mean over the frames of MS-SSIM (Wang et al. 2003, five scales), by the package pytorch-msssim.
+
+    Args:
+        a: [T, H, W, C], uint8 or floats in [0, 1].
+        b: the same shape and kind; may be on another device.
+
+    Returns:
+        At most 1; None when the shorter side is under 161 pixels, where five scales do not exist.
+
+    Raises:
+        ValueError: as `psnr_per_frame`.
+        ImportError: pytorch-msssim is not installed.
+    """
+    peak = _check(a, b)
+    if min(a.shape[1:3]) < MS_SSIM_MIN_SIDE:
+        return None
+    try:
+        # imported here because only this function needs it: decoding works without
+        from pytorch_msssim import ms_ssim as library
+    except ImportError as error:
+        raise ImportError("MS-SSIM needs pytorch-msssim: pip install pytorch-msssim") from error
+    step = max(1, CHUNK_VALUES // a[0].numel())
+    values = []
+    for k in range(0, len(a), step):
+        pair = [video[k : k + step].to(a.device, torch.float32).permute(0, 3, 1, 2) for video in (a, b)]
+        values.append(library(*pair, data_range=peak, size_average=False))
+    return torch.cat(values).double().mean().item()
+
+
+def bits_per_pixel(path: str | os.PathLike[str], info: VideoInfo) -> float:
+    """Bits of the file on disk per pixel of the video (frames x height x width)."""
+    return 8 * os.path.getsize(path) / info.pixels
+
+
+def _check(a: Tensor, b: Tensor) -> float:
+    """The value of full scale."""
+    if a.shape != b.shape or a.ndim != 4 or 0 in a.shape:
+        raise ValueError(
+            f"videos are {tuple(a.shape)} and {tuple(b.shape)}; give two of one shape [frames, height, width, channels]"
+        )
+    if (a.dtype == torch.uint8) != (b.dtype == torch.uint8) or not all(_is_pixel_type(x.dtype) for x in (a, b)):
+        raise ValueError(f"videos are {a.dtype} and {b.dtype}; give both as uint8 or both as floats in [0, 1]")
+    return 255.0 if a.dtype == torch.uint8 else 1.0
+
+
+def _is_pixel_type(dtype: torch.dtype) -> bool:
+    return dtype == torch.uint8 or dtype.is_floating_point
+
+
+def _squared_error(a: Tensor, b: Tensor) -> Tensor:
+    """Sum over a frame [H, W, C] of the squared differences, float64; exact for uint8."""
+    total = torch.zeros((), dtype=torch.float64, device=a.device)
+    rows = max(1, CHUNK_VALUES // max(1, math.prod(a.shape[1:])))
+    for k in range(0, len(a), rows):
+        first, second = a[k : k + rows], b[k : k + rows].to(a.device)
+        if a.dtype == torch.uint8:
+            total += (first.int() - second.int()).square().sum()  # integers are summed in int64
+        else:
+            total += (first.double() - second.double()).square().sum()
+    return total

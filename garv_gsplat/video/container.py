@@ -1,0 +1,196 @@
+"""Video files, through PyAV: frames exactly as its `to_ndarray(format="rgb24")` gives them, then turned upright."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+from garv_gsplat.video.frames import FrameBuffer, Video, VideoError
+from garv_gsplat.video.source import Source, open_source
+from garv_gsplat.video.timing import Window, find_timing, frame_times
+from garv_gsplat.volume import VideoInfo
+
+PACKET_IS_FRAME = frozenset({"av1", "dnxhd", "ffv1", "h264", "hevc", "mjpeg", "png", "prores", "rawvideo", "vp9"})
+"""Codecs whose every packet holds one frame that is shown; VP8 and MPEG-4 have packets that show nothing."""
+CHECKED_FRAMES = 8
+"""Frames that are decoded to see whether they are those the packets promise."""
+CUT_FRAMES = 3
+"""How many frames' time a file may end before its header says, before it counts as cut short."""
+
+
+def read_container(path: Path, window: Window, on_frame: Callable[[int], None] | None) -> Video:
+    """Decode the part of a video file that the window asks for."""
+    with open_source(path) as source:
+        clock = _Clock(source)
+        buffer: FrameBuffer | None = None
+        ticks: list[int | None] = []
+        notes: list[str] = []
+        complete = True
+        for frame in source.frames():
+            seconds = clock.read(frame)
+            if window.starts_after(seconds, clock.slack):
+                continue
+            if window.ends_before(seconds, clock.slack) or len(ticks) == window.limit:
+                complete = False
+                break
+            pixels = _upright(frame)
+            if buffer is None:
+                buffer = FrameBuffer(*pixels.shape[:2])
+                notes = _source_notes(source, frame)
+            _check_size(path, pixels, buffer, clock.count - 1)
+            buffer.append(pixels)
+            ticks.append(frame.pts)
+            if on_frame is not None:
+                on_frame(buffer.count)
+        if clock.count == 0:
+            raise source.no_frames_error()
+        if buffer is None:
+            raise window.empty_error(path.name, clock.seconds)
+        timing = find_timing(ticks, source.stream.time_base, source.rates)
+        notes += [timing.note] if timing.note else []
+        notes += _damage_notes(source, clock, complete)
+        frames = buffer.finish()
+    info = VideoInfo(frames.shape[2], frames.shape[1], len(frames), timing.frame_rate, timing.timestamps)
+    return Video(frames, info, tuple(notes))
+
+
+def container_info(path: Path, window: Window) -> VideoInfo:
+    """Size, number and times of the frames that the window asks for."""
+    ticks = _packet_ticks(path)
+    with open_source(path) as source:
+        frames = source.frames()
+        head = list(itertools.islice(frames, CHECKED_FRAMES))
+        if not head:
+            raise source.no_frames_error()
+        height, width = _upright(head[0]).shape[:2]
+        decoded = [frame.pts for frame in head]
+        # fields of an interlaced video may come in packets of their own
+        if ticks is None or ticks[: len(head)] != decoded or head[0].interlaced_frame:
+            del head
+            ticks = decoded + [frame.pts for frame in frames]
+        time_base, rates = source.stream.time_base, source.rates
+        seconds = frame_times(ticks, time_base, source.rate)
+    chosen = window.select(seconds, time_base / 2)
+    if not chosen:
+        raise window.empty_error(path.name, seconds[-1])
+    timing = find_timing(ticks[chosen.start : chosen.stop], time_base, rates)
+    return VideoInfo(width, height, len(chosen), timing.frame_rate, timing.timestamps)
+
+
+def _packet_ticks(path: Path) -> list[int] | None:
+    """Sorted timestamps of all frames, from the packets alone; None when packets do not tell."""
+    with open_source(path) as source:
+        if source.stream.codec_context.name not in PACKET_IS_FRAME:
+            return None
+        shown, count = [], 0
+        try:
+            for packet in source.container.demux(source.stream):
+                if packet.is_corrupt or (packet.size and packet.pts is None):
+                    return None
+                count += packet.size > 0  # the last packet, of no bytes, only flushes the decoder
+                if packet.size and not packet.is_discard:
+                    shown.append(packet.pts)
+        except av.error.FFmpegError:
+            return None
+        if source.stream.frames not in (0, count):
+            return None
+        return sorted(shown)
+
+
+class _Clock:
+    """Tells when a frame is shown, in seconds from the first one."""
+
+    def __init__(self, source: Source) -> None:
+        self.count = 0
+        self.seconds = Fraction(0)
+        self.slack = source.stream.time_base / 2  # half a tick: how exactly a time is known
+        self._source = source
+        self._first: int | None = None
+
+    def read(self, frame: av.VideoFrame) -> Fraction:
+        """Seconds of the next frame; counted from the rate where the file has no timestamps."""
+        if self.count == 0:
+            self._first = frame.pts
+        if frame.pts is None or self._first is None:
+            self.seconds = self.count / self._source.rate
+        else:
+            self.seconds = (frame.pts - self._first) * self._source.stream.time_base
+        self.count += 1
+        return self.seconds
+
+
+def _upright(frame: av.VideoFrame) -> np.ndarray:
+    """[H, W, 3] uint8, turned as the display matrix says."""
+    pixels = frame.to_ndarray(format="rgb24")
+    turn = _display_matrix(frame)
+    if turn is None:
+        return pixels
+    a, b, c, d = turn  # pixel (x, y) is shown at (a x + c y, b x + d y), shifted back into the picture
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        pixels = pixels.transpose(1, 0, 2)
+        right, down = c, b
+    else:
+        right, down = a, d
+    return pixels[:: -1 if down < 0 else 1, :: -1 if right < 0 else 1]
+
+
+def _display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int] | None:
+    """The upper left 2x2 of the display matrix, in 16.16 fixed point; None without one."""
+    for data in frame.side_data:
+        if data.type.name == "DISPLAYMATRIX":
+            a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].tolist()
+            return a, b, c, d
+    return None
+
+
+def _check_size(path: Path, pixels: np.ndarray, buffer: FrameBuffer, index: int) -> None:
+    if pixels.shape[:2] != buffer.size:
+        raise VideoError(
+            f"{path}: frame {index} is {pixels.shape[1]}x{pixels.shape[0]}, those before are "
+            f"{buffer.size[1]}x{buffer.size[0]}; choose a part of one size with start and duration"
+        )
+
+
+def _source_notes(source: Source, frame: av.VideoFrame) -> list[str]:
+    """What of the source is not kept as it is."""
+    notes = []
+    components = frame.format.components
+    depth = max(component.bits for component in components)
+    if depth > 8:
+        notes.append(f"{depth}-bit source: taken as 8-bit RGB")
+    if sum(not component.is_alpha for component in components) == 1 and not frame.format.has_palette:
+        notes.append("grey source: taken as 8-bit RGB")
+    if any(component.is_alpha for component in components):
+        notes.append("source with transparency: it is dropped")
+    turn = _display_matrix(frame)
+    if turn is not None and (turn[0] <= 0 or turn[3] <= 0):
+        notes.append("frames turned upright as the file's rotation metadata says")
+    ratio = source.stream.sample_aspect_ratio
+    if ratio and ratio != 1:
+        notes.append(f"pixels are not square ({ratio.numerator}:{ratio.denominator}): taken as they are stored")
+    if source.container.streams.audio:
+        notes.append("sound is left out")
+    return notes
+
+
+def _damage_notes(source: Source, clock: _Clock, complete: bool) -> list[str]:
+    """A line when the file has less in it than it should."""
+    if source.damage.failures:
+        reason = source.damage.reason
+        return [f"the file is damaged ({reason}): {clock.count} frames could be decoded, the rest is left out"]
+    if not complete:
+        return []
+    container = source.container
+    if container.duration is None:
+        return []
+    length = Fraction(container.duration, av.time_base)
+    # some containers count their length from 0, some from the first packet: believe the one that fits
+    end = max(source.reached, source.reached - Fraction(container.start_time or 0, av.time_base))
+    if length - end > CUT_FRAMES / source.rate:
+        return [f"the file is cut short: it ends at {float(end):.2f} s of {float(length):.2f} s"]
+    return []
