@@ -10,20 +10,24 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kFramesPerBlock = 32;  // one bit each
 
-// A Gaussian at a time it is alive, for whichever threads test its tiles.
-struct Candidate {
-  ReachingSlice slice;
-  int id, frame, x0, y0, columns;
+// A Gaussian at a time it is alive: the ellipse it reaches, for whichever threads walk its rows of tiles.
+struct Ellipse {
+  float x, y;             // mean
+  float r2;               // squared radius in standard deviations
+  float tilt;             // dy at which the ellipse is widest, on the right; the opposite on the left
+  float shift, variance;  // of x given y: mean over dy, and variance
+  float inverse;          // one over the variance of y
+  int id, frame, row0;    // first row of tiles
 };
 
 using Scan = cub::BlockScan<int, kThreads>;
 
 struct Shared {
   typename Scan::TempStorage scan;
-  Candidate candidates[kThreads];
+  Ellipse ellipses[kThreads];
   unsigned alive[kThreads];      // frames at which the thread's Gaussian is alive
   int first_alive[kThreads];     // of the block's (Gaussian, frame) pairs
-  int first_box[kThreads];       // of the round's (candidate, tile) pairs
+  int first_row[kThreads];       // of the round's (ellipse, row of tiles) pairs
 };
 
 // Exclusive prefix sums of the threads' counts into `firsts`; returns the total.
@@ -45,6 +49,16 @@ __device__ __forceinline__ int owner_of(const int* firsts, int k) {
   return low;
 }
 
+// The first tile whose pixel centres end at or after `pixel`, and the one past the last whose begin at or before it.
+// Clamped before the conversion: pixel may be infinite.
+__device__ __forceinline__ int first_tile(float pixel, int tiles) {
+  return static_cast<int>(clamped(ceilf((pixel - (kTileSize - 0.5f)) * (1.f / kTileSize)), 0.f, float(tiles)));
+}
+
+__device__ __forceinline__ int past_last_tile(float pixel, int tiles) {
+  return static_cast<int>(clamped(floorf((pixel - 0.5f) * (1.f / kTileSize)) + 1.f, 0.f, float(tiles)));
+}
+
 __device__ __forceinline__ unsigned alive_frames(const Scene& s, int id, int first_frame) {
   if (id >= s.n) return 0;
   const float cutoff = s.cutoffs[id];
@@ -57,24 +71,45 @@ __device__ __forceinline__ unsigned alive_frames(const Scene& s, int id, int fir
   return alive;
 }
 
-// Makes a candidate of the block's k-th living (Gaussian, frame) pair; returns the number of tiles around it.
-__device__ __forceinline__ int make_candidate(const Scene& s, Shared& shared, int k, int first_frame) {
-  Candidate& c = shared.candidates[threadIdx.x];
+// Makes an ellipse of the block's k-th living (Gaussian, frame) pair; returns how many rows of tiles it touches.
+__device__ __forceinline__ int make_ellipse(const Scene& s, Shared& shared, int k, int first_frame) {
+  Ellipse& e = shared.ellipses[threadIdx.x];
   const int owner = owner_of(shared.first_alive, k);
   unsigned frames = shared.alive[owner];
   for (int skip = k - shared.first_alive[owner]; skip > 0; --skip) frames &= frames - 1;
-  c.id = blockIdx.x * kThreads + owner;
-  c.frame = first_frame + __ffs(frames) - 1;
-  c.slice = load_slice(s, c.id, s.times[c.frame]);
-  const TileRange range = tiles_of(c.slice.slice, fmaxf(c.slice.reach, 0.f), s.tiles_x, s.tiles_y);
-  c.x0 = range.x0;
-  c.y0 = range.y0;
-  c.columns = max(0, range.x1 - range.x0);
-  return c.columns * max(0, range.y1 - range.y0);
+  e.id = blockIdx.x * kThreads + owner;
+  e.frame = first_frame + __ffs(frames) - 1;
+  const ReachingSlice r = load_slice(s, e.id, s.times[e.frame]);
+  const Slice<float>& g = r.slice;
+  const float variance_y = g.b * g.b + g.c * g.c, radius = sqrtf(r.reach);
+  e.x = g.x;
+  e.y = g.y;
+  e.r2 = r.reach;
+  e.tilt = radius * g.b;
+  e.inverse = 1.f / variance_y;
+  e.shift = g.a * g.b * e.inverse;
+  e.variance = g.a * g.a * g.c * g.c * e.inverse;
+  const float half = radius * sqrtf(variance_y);
+  e.row0 = first_tile(g.y - half, s.tiles_y);
+  // Any comparison with NaN fails, so a Gaussian that is not a number touches nothing.
+  return half >= 0.f && fabsf(g.x) + fabsf(g.y) < INFINITY ? max(0, past_last_tile(g.y + half, s.tiles_y) - e.row0) : 0;
+}
+
+// Tiles [first, past last) of one row of tiles that hold a point of the ellipse between their pixel centres: the extent
+// of the ellipse within the row's band of y is an interval, and its ends are where the band comes nearest to the ellipse's
+// own widest points. Finds what tile_distance finds, for a whole row at once.
+__device__ __forceinline__ int2 touched_columns(const Ellipse& e, int tile_y, int tiles_x) {
+  const float y0 = tile_y * kTileSize + 0.5f - e.y, y1 = y0 + (kTileSize - 1);
+  const auto extent = [&](float widest) {
+    const float dy = fminf(fmaxf(widest, y0), y1);
+    return make_float2(e.shift * dy, sqrtf(fmaxf(e.variance * (e.r2 - dy * dy * e.inverse), 0.f)));
+  };
+  const float2 right = extent(e.tilt), left = extent(-e.tilt);
+  return {first_tile(e.x + left.x - left.y, tiles_x), past_last_tile(e.x + right.x + right.y, tiles_x)};
 }
 
 // One block looks at kThreads Gaussians at up to kFramesPerBlock times. Few of these are alive and their sizes differ, so
-// the work is dealt out anew twice: living (Gaussian, frame) pairs to threads, then their (candidate, tile) tests.
+// the work is dealt out anew twice: living (Gaussian, frame) pairs to threads, then the rows of tiles that these touch.
 template <bool kFill>
 __global__ void __launch_bounds__(kThreads)
     visit_pairs(Scene s, unsigned long long* counters, int32_t* ids, int64_t capacity) {
@@ -82,21 +117,22 @@ __global__ void __launch_bounds__(kThreads)
   const int first_frame = blockIdx.y * kFramesPerBlock;
   const unsigned alive = alive_frames(s, blockIdx.x * kThreads + threadIdx.x, first_frame);
   shared.alive[threadIdx.x] = alive;
-  const int candidates = scan_counts(shared, __popc(alive), shared.first_alive);
+  const int ellipses = scan_counts(shared, __popc(alive), shared.first_alive);
 
-  for (int round = 0; round < candidates; round += kThreads) {
+  for (int round = 0; round < ellipses; round += kThreads) {
     const int k = round + threadIdx.x;
-    const int boxes = k < candidates ? make_candidate(s, shared, k, first_frame) : 0;
-    const int total = scan_counts(shared, boxes, shared.first_box);
-    for (int box = threadIdx.x; box < total; box += kThreads) {
-      const int owner = owner_of(shared.first_box, box);
-      const Candidate& c = shared.candidates[owner];
-      const int within = box - shared.first_box[owner], row = within / c.columns;
-      const int tile_y = c.y0 + row, tile_x = c.x0 + within - row * c.columns;
-      if (!(tile_distance(c.slice.slice, c.slice.conic, tile_x, tile_y) <= c.slice.reach)) continue;
-      unsigned long long* counter = counters + c.frame * s.tiles() + int64_t(tile_y) * s.tiles_x + tile_x;
-      const unsigned long long slot = atomicAdd(counter, 1ull);
-      if (kFill && slot < static_cast<unsigned long long>(capacity)) ids[slot] = c.id;
+    const int rows = k < ellipses ? make_ellipse(s, shared, k, first_frame) : 0;
+    const int total = scan_counts(shared, rows, shared.first_row);
+    for (int row = threadIdx.x; row < total; row += kThreads) {
+      const int owner = owner_of(shared.first_row, row);
+      const Ellipse& e = shared.ellipses[owner];
+      const int tile_y = e.row0 + row - shared.first_row[owner];
+      const int2 columns = touched_columns(e, tile_y, s.tiles_x);
+      unsigned long long* const counter = counters + e.frame * s.tiles() + int64_t(tile_y) * s.tiles_x;
+      for (int tile_x = columns.x; tile_x < columns.y; ++tile_x) {
+        const unsigned long long slot = atomicAdd(counter + tile_x, 1ull);
+        if (kFill && slot < static_cast<unsigned long long>(capacity)) ids[slot] = e.id;
+      }
     }
     __syncthreads();
   }

@@ -226,3 +226,26 @@ def test_refuses_other_channels_and_shapes():
         quantizer.round(*grey.in_pixels(), grey.colors)
     with pytest.raises(ValueError, match=r"ranges must be \[9 \+ channels, 3\]"):
         Quantizer(torch.zeros(9, 3))
+
+
+@pytest.mark.cuda
+def test_the_gpu_rounds_like_the_cpu_and_never_waits():
+    gaussians = fitted_like(5000, INFO)
+    quantizer = calibrated(gaussians)
+    inputs = [*gaussians.in_pixels(), gaussians.colors]
+    on_gpu, gpu_quantizer = [v.cuda().requires_grad_() for v in inputs], quantizer.to("cuda")
+    ones = [torch.ones_like(v) for v in on_gpu]
+    gpu_quantizer.round(*on_gpu)  # the first call loads the kernels
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        rounded = gpu_quantizer.round(*on_gpu)
+        torch.autograd.backward(rounded, ones)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    for a, b in zip(rounded, quantizer.round(*inputs)):
+        moved = (a.detach().cpu() - b).abs() > 1e-4 * b.abs().clamp(min=0.1)
+        assert moved.float().mean() < 0.01  # a value between two levels may go to either
+    # the best of two equal candidates may differ, what it costs may not
+    ranges = Quantizer.calibrate(*(v.detach() for v in on_gpu), INFO).ranges.cpu()
+    for a, b in zip(relative_errors(gaussians, Quantizer(ranges)), relative_errors(gaussians, quantizer)):
+        assert a == pytest.approx(b, rel=0.3)

@@ -1,0 +1,156 @@
+"""VideoDecoder: indexing, batches, devices, memory of a launch."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+
+from garv_gsplat import decoder as decoder_module
+from garv_gsplat.codec import GarvFormatError, load, save
+from garv_gsplat.decoder import VideoDecoder
+from garv_gsplat.rendering import rasterization
+from garv_gsplat.volume import VideoInfo
+from tests.codec.samples import fitted_like
+
+INFO = VideoInfo(41, 23, 9, Fraction(30))
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    path = tmp_path_factory.mktemp("decoder") / "clip.garv"
+    save(path, fitted_like(150, INFO))
+    return path
+
+
+@pytest.fixture(scope="module")
+def decoder(path):
+    return VideoDecoder(path, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def frames(path):
+    """All frames, by rasterization, as floats of 255."""
+    return 255 * rasterization(load(path), INFO.frame_centers(), tau=0).clamp(0, 1)
+
+
+def test_metadata_and_length(decoder):
+    assert decoder.metadata == INFO
+    assert len(decoder) == 9
+    assert decoder.num_gaussians == 150
+
+
+def test_frames_are_the_rendered_ones_rounded(path, frames):
+    decoded = VideoDecoder(path, device="cpu", tau=0)[:]
+    assert decoded.dtype == torch.uint8
+    assert decoded.shape == (9, 23, 41, 3)
+    # half a level of rounding, and the float error of 255 times a sum of order 1
+    assert (decoded.float() - frames).abs().max() <= 0.5 + 1e-3
+
+
+def test_the_default_threshold_changes_little(decoder, frames):
+    error = (decoder[:].float() - frames.round()).abs()
+    assert error.mean() < 0.1
+    assert error.max() <= 2
+
+
+def test_indices_slices_and_batches_agree(decoder):
+    whole = decoder[:]
+    for i in range(9):
+        assert torch.equal(decoder[i], whole[i])
+        assert torch.equal(decoder[i - 9], whole[i])
+    assert torch.equal(decoder[np.int64(3)], whole[3])
+    assert torch.equal(decoder[2:8:3], whole[2:8:3])
+    assert torch.equal(decoder[-3:], whole[-3:])
+    assert torch.equal(decoder[::-1], whole.flip(0))
+    assert torch.equal(decoder[5:5], whole[5:5])
+    assert torch.equal(decoder.get_frames_at([8, 0, -1, 0]), whole[[8, 0, 8, 0]])
+    assert torch.equal(decoder.get_frames_at(torch.tensor([4, 2])), whole[[4, 2]])
+    assert decoder.get_frames_at([]).shape == (0, 23, 41, 3)
+    assert torch.equal(torch.stack(list(decoder)), whole)
+    assert torch.equal(torch.cat(list(decoder.frames(batch=4))), whole)
+    assert [len(b) for b in decoder.frames(batch=4)] == [4, 4, 1]
+    assert torch.equal(torch.cat(list(decoder.frames())), whole)
+
+
+def test_a_launch_takes_no_more_frames_than_its_memory_allows(path, decoder, monkeypatch):
+    whole = decoder[:]
+    monkeypatch.setattr(decoder_module, "_FLOAT_BYTES", 2 * 4 * 41 * 23 * 3 + 1)
+    assert decoder.frames_per_launch == 2
+    assert torch.equal(decoder[:], whole)
+    monkeypatch.setattr(decoder_module, "_FLOAT_BYTES", 1)
+    assert decoder.frames_per_launch == 1
+
+
+@pytest.mark.parametrize("index", [9, -10, 1000])
+def test_an_index_outside_names_the_valid_ones(decoder, index):
+    with pytest.raises(IndexError, match=f"frame {index} does not exist: the video has 9 frames, -9 to 8"):
+        decoder[index]
+    with pytest.raises(IndexError, match=f"frame {index}"):
+        decoder.get_frames_at([0, index])
+
+
+def test_what_is_no_index_is_a_type_error(decoder):
+    with pytest.raises(TypeError):
+        decoder["0"]
+    with pytest.raises(TypeError):
+        decoder[1.0]
+    with pytest.raises(ValueError, match="batch must be at least 1 frame, got 0"):
+        next(decoder.frames(batch=0))
+
+
+def test_decoded_frames_may_be_written_into(decoder):
+    frame = decoder[0]
+    frame[:] = 7
+    assert not frame.is_inference()
+
+
+def test_bytes_decode_like_their_file(path, decoder):
+    assert torch.equal(VideoDecoder(path.read_bytes(), device="cpu")[4], decoder[4])
+
+
+@pytest.mark.parametrize("info", [VideoInfo(1, 1, 1), VideoInfo(5, 3, 2, channels=1), VideoInfo(5, 3, 2, channels=8)])
+def test_other_sizes_and_channels(tmp_path, info):
+    save(tmp_path / "a.garv", fitted_like(20, info))
+    assert VideoDecoder(tmp_path / "a.garv", device="cpu")[:].shape == (
+        info.frames,
+        info.height,
+        info.width,
+        info.channels,
+    )
+
+
+def test_no_gaussians_are_a_black_video(tmp_path):
+    save(tmp_path / "a.garv", fitted_like(0, INFO))
+    assert VideoDecoder(tmp_path / "a.garv", device="cpu")[:].max() == 0
+
+
+def test_damage_is_found_when_the_file_is_opened(tmp_path, path):
+    (tmp_path / "cut.garv").write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(GarvFormatError, match=r"cut.garv: stream colors \(byte \d+\): .*it is cut off"):
+        VideoDecoder(tmp_path / "cut.garv")
+
+
+@pytest.mark.cuda
+def test_the_gpu_decodes_like_the_cpu(path, decoder):
+    on_gpu = VideoDecoder(path, device="cuda")
+    whole = on_gpu[:]
+    assert whole.device.type == "cuda"
+    # the order of a sum changes its last bits, and those a value between two levels
+    assert (whole.cpu().int() - decoder[:].int()).abs().max() <= 1
+    assert (on_gpu.get_frames_at([8, 0, -1]).int() - whole[[8, 0, 8]].int()).abs().max() <= 1
+
+
+@pytest.mark.cuda
+def test_the_gpu_is_not_waited_for(path):
+    on_gpu = VideoDecoder(path, device="cuda")
+    on_gpu[0]  # counts the pairs and waits for their number
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for i in (5, 0, 8):
+            on_gpu[i]
+        on_gpu.get_frames_at([3, 1])
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
