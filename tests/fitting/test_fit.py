@@ -1,4 +1,4 @@
-"""The loop: it fits, it rounds, it repeats itself, it can be interrupted, and it says no before it runs out of memory."""
+"""The loop: it fits, rounds, repeats itself, can be interrupted, and says no before it runs out of memory."""
 
 from __future__ import annotations
 
