@@ -1,7 +1,7 @@
 // The math of one Gaussian, written once for the host and the device.
 //
-// Everything here is in pixels and frames. A Gaussian is its mean (x, y, t), the lower-triangular Cholesky factor L of its
-// covariance in the axis order (t, x, y) and its colour.
+// Everything here is in pixels and frames. A Gaussian is its mean (x, y, t), the lower-triangular Cholesky factor L of
+// its covariance in the axis order (t, x, y) and its colour.
 #pragma once
 
 #include <cmath>
@@ -15,10 +15,10 @@
 
 namespace garv {
 
-constexpr int kTileSize = 16;     // pixels; ops/_reference.py holds the same number
+constexpr int kTileSize = 16;  // pixels; ops/_reference.py holds the same number
 constexpr int kMaxChannels = 8;
-// Pixels or frames. Below a thousandth of a pixel a Gaussian is a spike between the samples; dividing by less would take
-// squared distances of long videos out of float32's range.
+// Pixels or frames. Below a thousandth of a pixel a Gaussian is a spike between the samples; dividing by less would
+// take squared distances of long videos out of float32's range.
 constexpr double kMinSigma = 1e-3;
 
 template <typename T>
@@ -30,9 +30,9 @@ GARV_HD T at_least_min_sigma(T v) {
 // weight is exp(-u^2 / 2) and the 2D Cholesky factor is the trailing block of L itself.
 template <typename T>
 struct Slice {
-  T u;           // standard deviations between the slice and the Gaussian's mean time
-  T x, y;        // 2D mean, pixels
-  T a, b, c;     // 2D Cholesky factor: l_xx, l_yx, l_yy, pixels
+  T u;        // standard deviations between the slice and the Gaussian's mean time
+  T x, y;     // 2D mean, pixels
+  T a, b, c;  // 2D Cholesky factor: l_xx, l_yx, l_yy, pixels
 };
 
 template <typename T>

@@ -12,8 +12,14 @@ template <typename T>
 class TileSum {
  public:
   TileSum(const Scene<T>& scene, const T* colors, int channels, int64_t frame, int tile_x, int tile_y)
-      : scene_(scene), colors_(colors), channels_(channels), frame_(frame), tile_x_(tile_x), tile_y_(tile_y),
-        origin_(tile_origin<T>(tile_x, tile_y, scene.height)), add_(tile_kernels<T>().add[channels - 1]) {
+      : scene_(scene),
+        colors_(colors),
+        channels_(channels),
+        frame_(frame),
+        tile_x_(tile_x),
+        tile_y_(tile_y),
+        origin_(tile_origin<T>(tile_x, tile_y, scene.height)),
+        add_(tile_kernels<T>().add[channels - 1]) {
     std::fill(pixels_, pixels_ + channels * kTilePixels, T(0));
   }
 

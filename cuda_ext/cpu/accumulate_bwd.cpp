@@ -1,5 +1,5 @@
-// Gradients, one Gaussian at a time: a thread owns a range of Gaussians and walks their tiles again, so it needs no lists
-// and no atomic operations, and the sums do not depend on the number of threads.
+// Gradients, one Gaussian at a time: a thread owns a range of Gaussians and walks their tiles again, so it needs no
+// lists and no atomic operations, and the sums do not depend on the number of threads.
 
 #include <memory>
 #include <new>
@@ -52,7 +52,11 @@ template <typename T>
 class Gatherer {
  public:
   Gatherer(const Scene<T>& scene, const T* colors, int channels, const T* v_tiles, Gradients<T> out)
-      : scene_(scene), colors_(colors), channels_(channels), v_tiles_(v_tiles), out_(out),
+      : scene_(scene),
+        colors_(colors),
+        channels_(channels),
+        v_tiles_(v_tiles),
+        out_(out),
         gather_(tile_kernels<T>().gather[channels - 1]) {}
 
   // Frames outside, Gaussians inside, so that one frame's gradients are read while they are in the cache.
@@ -114,12 +118,11 @@ std::tuple<Tensor, Tensor, Tensor> accumulate_bwd(Tensor v_image, Tensor means, 
     Tensor v_cholesky = torch::stable::new_zeros(means, {scene.count, 6});
     Tensor v_colors = torch::stable::new_zeros(means, {scene.count, channels});
     const auto v_tiles = to_tiles(scene, v_image.const_data_ptr<T>(), channels);
-    const Gatherer<T> gatherer(scene, colors.const_data_ptr<T>(), channels, v_tiles.get(),
-                               {v_means.mutable_data_ptr<T>(), v_cholesky.mutable_data_ptr<T>(),
-                                v_colors.mutable_data_ptr<T>()});
-    for_each_parallel((scene.count + kRange - 1) / kRange, [&](int64_t i) {
-      gatherer.range(i * kRange, std::min(scene.count, (i + 1) * kRange));
-    });
+    const Gatherer<T> gatherer(
+        scene, colors.const_data_ptr<T>(), channels, v_tiles.get(),
+        {v_means.mutable_data_ptr<T>(), v_cholesky.mutable_data_ptr<T>(), v_colors.mutable_data_ptr<T>()});
+    for_each_parallel((scene.count + kRange - 1) / kRange,
+                      [&](int64_t i) { gatherer.range(i * kRange, std::min(scene.count, (i + 1) * kRange)); });
     return std::make_tuple(v_means, v_cholesky, v_colors);
   });
 }

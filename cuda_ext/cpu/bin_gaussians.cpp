@@ -1,5 +1,6 @@
 // Lists the Gaussians of every tile: count, prefix sum, fill. Work is cut into (frame, range of Gaussians); a range's
-// entries in a tile's list follow those of the ranges before it, so every list is sorted and no thread waits for another.
+// entries in a tile's list follow those of the ranges before it, so every list is sorted and no thread waits for
+// another.
 
 #include <vector>
 

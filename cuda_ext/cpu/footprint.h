@@ -1,6 +1,7 @@
 // What a slice leaves on the pixels, in the form that the tile kernels evaluate:
-// weight = 2^-(peak + z1^2 + z2^2) with z1 = ia dx, z2 = k dx + ic dy, the rows of L^-1 scaled so that e^(-d/2) becomes a
-// power of 2. A sum of squares does not cancel where a Gaussian is thin and slanted, A dx^2 + 2 B dx dy + C dy^2 does.
+// weight = 2^-(peak + z1^2 + z2^2) with z1 = ia dx, z2 = k dx + ic dy, the rows of L^-1 scaled so that e^(-d/2) becomes
+// a power of 2. A sum of squares does not cancel where a Gaussian is thin and slanted, A dx^2 + 2 B dx dy + C dy^2
+// does.
 #pragma once
 
 #include "gaussian.h"

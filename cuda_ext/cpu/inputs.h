@@ -22,8 +22,8 @@ inline void check_cpu(const Tensor& t, const char* name) {
 inline void check_floats(const Tensor& t, const char* name, ScalarType type, int64_t rows, int64_t columns) {
   check_cpu(t, name);
   STD_TORCH_CHECK(t.scalar_type() == type, name, " must have the dtype of means, float32 or float64");
-  const bool fits = columns == 0 ? t.dim() == 1 && t.size(0) == rows
-                                 : t.dim() == 2 && t.size(0) == rows && t.size(1) == columns;
+  const bool fits =
+      columns == 0 ? t.dim() == 1 && t.size(0) == rows : t.dim() == 2 && t.size(0) == rows && t.size(1) == columns;
   STD_TORCH_CHECK(fits, name, " must have ", rows, " rows", columns == 0 ? "" : " of ",
                   columns == 0 ? std::string() : std::to_string(columns));
 }
@@ -58,11 +58,16 @@ Scene<T> scene_of(const Tensor& means, const Tensor& cholesky, const Tensor& cut
                   "x", height, " pixels");
   const int64_t tiles_x = (width + kTileSize - 1) / kTileSize, tiles_y = (height + kTileSize - 1) / kTileSize;
   STD_TORCH_CHECK(tiles_x * tiles_y < kMaxInt, "cannot draw an image of ", width, "x", height, " pixels");
-  return {means.const_data_ptr<T>(),   cholesky.const_data_ptr<T>(),
-          cutoffs.const_data_ptr<T>(), times.const_data_ptr<T>(),
-          n,                           frames,
-          static_cast<int>(width),     static_cast<int>(height),
-          static_cast<int>(tiles_x),   static_cast<int>(tiles_y)};
+  return {means.const_data_ptr<T>(),
+          cholesky.const_data_ptr<T>(),
+          cutoffs.const_data_ptr<T>(),
+          times.const_data_ptr<T>(),
+          n,
+          frames,
+          static_cast<int>(width),
+          static_cast<int>(height),
+          static_cast<int>(tiles_x),
+          static_cast<int>(tiles_y)};
 }
 
 inline int checked_channels(const Tensor& colors, const Tensor& means) {

@@ -2,10 +2,10 @@
 #define GARV_ISA baseline
 #define GARV_LANES 4
 #define GARV_TARGET
-#include "tile_kernels_impl.h"
-
 #include <cstdlib>
 #include <string>
+
+#include "tile_kernels_impl.h"
 
 namespace garv {
 

@@ -12,7 +12,8 @@ struct TileIndex {
   int x, y;
 };
 
-// A tile buffer is planar: [channels][16][16]; pixels outside the image are there and hold anything (image) or 0 (v_image).
+// A tile buffer is planar: [channels][16][16]; pixels outside the image are there and hold anything (image) or 0
+// (v_image).
 template <typename T>
 struct TileKernels {
   // Adds weight * colour of `count` footprints to one tile.

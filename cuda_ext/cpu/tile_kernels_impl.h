@@ -1,6 +1,7 @@
-// Body of the tile kernels, included once for each instruction set. The including file names it: GARV_ISA is a namespace,
-// GARV_LANES the floats of a register, GARV_TARGET a function attribute. Every function here carries that attribute and
-// sits in that namespace, so no code for a newer machine can replace a shared inline function at link time.
+// Body of the tile kernels, included once for each instruction set. The including file names it: GARV_ISA is a
+// namespace, GARV_LANES the floats of a register, GARV_TARGET a function attribute. Every function here carries that
+// attribute and sits in that namespace, so no code for a newer machine can replace a shared inline function at link
+// time.
 
 #include <cstring>
 
@@ -69,9 +70,9 @@ GARV_INLINE Floats exp2_bounded(Floats x) {  // kept finite, and never 0
 GARV_INLINE double exp2_or_zero(double x) { return std::exp2(x); }
 GARV_INLINE double exp2_bounded(double x) { return std::exp2(x < 125.0 ? x : 125.0); }
 
-// Weights along a column follow w <- w r, r <- r step, in blocks of rows that begin afresh, so that the rounding stays at a
-// few 1e-6. A weight that counts (exponent below kSpent) must not have begun at 0: over n steps of ic the exponent falls at
-// most from 24 + 2 n sqrt(24) ic + n^2 ic^2 to 24, and the former stays below 125 within these limits.
+// Weights along a column follow w <- w r, r <- r step, in blocks of rows that begin afresh, so that the rounding stays
+// at a few 1e-6. A weight that counts (exponent below kSpent) must not have begun at 0: over n steps of ic the exponent
+// falls at most from 24 + 2 n sqrt(24) ic + n^2 ic^2 to 24, and the former stays below 125 within these limits.
 constexpr float kLimitOf8Rows = 0.88f;  // l_yy > 0.97 pixels
 constexpr float kLimitOf4Rows = 2.05f;  // l_yy > 0.42 pixels
 
@@ -222,8 +223,7 @@ GARV_INLINE void gather_one(const Footprint<T>& f, const TileOrigin<T>& origin, 
     for (int row = rows.first; row < rows.last; row += Block) {
       const T dy = origin.y - f.y + T(row);
       V block[3] = {};
-      gather_block<V, C, Block>(f, Recurrence<V>(f, columns, dy), v_tile + row * kTileSize + column, sums.color,
-                                block);
+      gather_block<V, C, Block>(f, Recurrence<V>(f, columns, dy), v_tile + row * kTileSize + column, sums.color, block);
       h0 += block[0];
       h1 += block[0] * dy + block[1];
       h2 += (block[0] * dy + block[1] * T(2)) * dy + block[2];

@@ -16,10 +16,10 @@ struct alignas(16) Staged {
   float color[C];
 };
 
-// Down a column the exponent is quadratic, so the ratio of one row's weight to the last one's changes by the same factor
-// each row: two multiplications replace a quadratic form and an exponential. Four rows from one start keep the error of
-// the products below 1e-6. What can still reach 2^-24 within them starts above float32's smallest number as long as the
-// Gaussian is not thinner than this curvature (0.42 pixels).
+// Down a column the exponent is quadratic, so the ratio of one row's weight to the last one's changes by the same
+// factor each row: two multiplications replace a quadratic form and an exponential. Four rows from one start keep the
+// error of the products below 1e-6. What can still reach 2^-24 within them starts above float32's smallest number as
+// long as the Gaussian is not thinner than this curvature (0.42 pixels).
 constexpr float kSteepest = -4.f;
 
 template <int C>
@@ -45,7 +45,8 @@ __device__ __forceinline__ void add_gaussian(const Staged<C>& g, float px, float
 }
 
 template <int C>
-__global__ void __launch_bounds__(kThreads) accumulate_tiles(Scene s, TileLists lists, const float* colors, float* image) {
+__global__ void __launch_bounds__(kThreads)
+    accumulate_tiles(Scene s, TileLists lists, const float* colors, float* image) {
   __shared__ Staged<C> staged[kThreads];
   __shared__ int staged_count;
 
@@ -83,12 +84,12 @@ __global__ void __launch_bounds__(kThreads) accumulate_tiles(Scene s, TileLists 
 }
 
 Tensor accumulate(const Tensor& means, const Tensor& cholesky, const Tensor& colors, const Tensor& cutoffs,
-                  const Tensor& times, const Tensor& isect_offsets, const Tensor& flatten_ids, int64_t width, int64_t height) {
-  const torch::stable::accelerator::DeviceGuard guard(means.get_device_index());
+                  const Tensor& times, const Tensor& isect_offsets, const Tensor& flatten_ids, int64_t width,
+                  int64_t height) {
   const Scene s = make_scene(means, cholesky, cutoffs, times, width, height);
-  const TileLists lists = make_lists(isect_offsets, flatten_ids);
-  check_tensor(colors, ScalarType::Float, "colors");
-  const int64_t channels = colors.size(1);
+  const TileLists lists = make_lists(s, isect_offsets, flatten_ids);
+  const int channels = channels_of(s, colors);
+  const DeviceGuard guard(means.get_device_index());
   const int64_t tiles = s.frames * s.tiles();
   if (s.n == 0 || tiles == 0) return torch::stable::new_zeros(colors, {s.frames, height, width, channels});
 

@@ -1,201 +1,263 @@
-// Gradients of the tile sums. A sum needs no transmittance, so nothing is replayed: one thread owns one (Gaussian, tile)
-// pair, walks the tile's pixel gradients and adds its result once. The pairs are dealt out by their place in the lists,
-// not by tile, so every warp is full however long a tile's list is; threads of one tile read the same pixel at the same
-// time, from the first-level cache.
+// Gradients of the tile sums, on the tensor cores. A sum needs no transmittance, so nothing is replayed, and all that a
+// (Gaussian, tile) pair needs are sums over the tile's pixels of weight times pixel gradient times {1, x, y, x^2, xy,
+// y^2}: a product of the weights [Gaussians x pixels] with a matrix that is the same for all Gaussians of the tile. The
+// chain rule then takes place once a pair.
+//
+// Weights are made in float32 and rounded to half precision, once for all sums of a pair, so the moments about the
+// tile's centre can be moved to the Gaussian's mean without blowing their error up. The matrix is split in two halves
+// that together hold 22 bits.
 #include "common.cuh"
+#include "tensor_cores.cuh"
 
 namespace garv {
 namespace {
 
 constexpr int kThreads = 128;
-constexpr int kUnlistedBlocks = 1024;  // enough to fill any GPU, few enough to cost nothing when there is nothing to do
+constexpr int kWarps = kThreads / 32;
+constexpr int kGroup = 16;    // Gaussians a warp takes at a time
+constexpr int kChannels = 3;  // colour channels a pass takes
+constexpr int kMoments = 6;   // {1, x, y, x^2, xy, y^2}
+constexpr int kFeatures = kChannels * kMoments;
+constexpr int kBlocks = 3;    // of eight columns that hold the features
+constexpr float kUnit = 8.f;  // pixels; coordinates about the tile's centre are in this unit, within (-1, 1)
+constexpr int kRowWords = kBlocks * 2 * 64 + 8;  // of one row of pixels; the last eight keep banks apart
 
 // Floats a Gaussian's gradients take in the scratch buffer: mean (3), Cholesky (6), colour (C), to whole float4s.
-template <int C>
-constexpr int kStride = (9 + C + 3) / 4 * 4;
+__host__ __device__ constexpr int stride_of(int channels) { return (9 + channels + 3) / 4 * 4; }
 
-// The pixel gradients of one tile.
-struct TilePixels {
-  const float* first;  // of the tile's first pixel
-  int columns, rows;   // inside the image
-  int64_t row_stride;  // floats
-  bool aligned;        // whether its rows may be read as float4s
+struct Staged {
+  float x, y;
+  Exponent e;
+  float bend;
+  int id;  // -1 where there is none
 };
 
-__device__ __forceinline__ TilePixels pixels_of(const Scene& s, const TileWork& work, const float* v_image, int channels) {
-  const int x = work.tile_x * kTileSize, y = work.tile_y * kTileSize;
-  const float* first = v_image + ((int64_t(work.frame) * s.height + y) * s.width + x) * channels;
-  const int64_t row_stride = int64_t(s.width) * channels;
-  const bool aligned = row_stride % 4 == 0 && reinterpret_cast<uintptr_t>(first) % 16 == 0;
-  return {first, min(kTileSize, s.width - x), min(kTileSize, s.height - y), row_stride, aligned};
-}
-
-// One pair's sums along a row, and over the whole tile.
-template <int C>
-struct Sums {
-  float row0 = 0.f, row1 = 0.f, row2 = 0.f;  // of h {1, dx, dx^2}
-  float color[C], v_color[C] = {};
-  Moments<float> m = {};
-
-  __device__ __forceinline__ void add_pixel(const float* v, float weight, float dx) {
-    float h = 0.f;
-#pragma unroll
-    for (int c = 0; c < C; ++c) {
-      h = fmaf(v[c], color[c], h);
-      v_color[c] = fmaf(weight, v[c], v_color[c]);
-    }
-    h *= weight;
-    const float hx = h * dx;
-    row0 += h;
-    row1 += hx;
-    row2 = fmaf(hx, dx, row2);
-  }
-
-  __device__ __forceinline__ void end_row(float dy) {
-    m.s0 += row0;
-    m.sx += row1;
-    m.sxx += row2;
-    m.sy = fmaf(row0, dy, m.sy);
-    m.sxy = fmaf(row1, dy, m.sxy);
-    m.syy = fmaf(row0 * dy, dy, m.syy);
-    row0 = row1 = row2 = 0.f;
-  }
+struct Shared {
+  // The matrix in the order in which the lanes need it: [row][high or low half][block of columns][lane], two words
+  // each.
+  uint32_t features[kTileSize * kRowWords];
+  float sums[kThreads][kFeatures + 1];  // one odd column against bank conflicts
+  Staged staged[kThreads];
+  float largest[kWarps];
 };
 
-// Adds gradients [kStride] to those of one Gaussian.
-template <int kFloats>
-__device__ __forceinline__ void add_gradients(float* target, const float* values) {
-#if __CUDA_ARCH__ >= 900
-#pragma unroll
-  for (int k = 0; k < kFloats; k += 4) {
-    atomicAdd(reinterpret_cast<float4*>(target + k), make_float4(values[k], values[k + 1], values[k + 2], values[k + 3]));
+// The pixel gradients of the channels of this pass, at two neighbouring pixels.
+struct PixelPair {
+  float v[2][kChannels];
+  int x, y;  // in the tile
+};
+
+__device__ __forceinline__ PixelPair load_pixels(const Scene& s, const TileWork& work, const float* v_image,
+                                                 int channels, int first) {
+  PixelPair p;
+  p.x = threadIdx.x % (kTileSize / 2) * 2;
+  p.y = threadIdx.x / (kTileSize / 2);
+  const int x = work.tile_x * kTileSize + p.x, y = work.tile_y * kTileSize + p.y;
+  const float* v = v_image + ((int64_t(work.frame) * s.height + y) * s.width + x) * channels + first;
+  for (int k = 0; k < 2; ++k) {
+    const bool inside = x + k < s.width && y < s.height;
+    for (int c = 0; c < kChannels; ++c) p.v[k][c] = inside && first + c < channels ? v[k * channels + c] : 0.f;
   }
-#else
-#pragma unroll
-  for (int k = 0; k < kFloats; ++k) atomicAdd(target + k, values[k]);
-#endif
+  return p;
 }
 
-template <int C>
-__device__ __forceinline__ void differentiate_pair(const Scene& s, const TileWork& work, const ReachingSlice& r, int id,
-                                                   const float* colors, const float* v_image, float* scratch) {
-  Sums<C> sums;
-  for (int c = 0; c < C; ++c) sums.color[c] = colors[int64_t(id) * C + c];
-  const Exponent e = exponent_of(r);
-  const TilePixels pixels = pixels_of(s, work, v_image, C);
-  const float dx0 = work.tile_x * kTileSize + 0.5f - r.slice.x;
-  const float dy0 = work.tile_y * kTileSize + 0.5f - r.slice.y;
-  for (int y = 0; y < pixels.rows; ++y) {
-    const float dy = dy0 + y;
-    const float constant = fmaf(e.c * dy, dy, e.k), slope = e.b * dy;
-    const float* row = pixels.first + y * pixels.row_stride;
-    const auto weight_at = [&](float dx) { return exp2_approx(fmaf(fmaf(e.a, dx, slope), dx, constant)); };
-    if (pixels.aligned && pixels.columns == kTileSize) {
+__device__ __forceinline__ float largest_of(Shared& shared, const PixelPair& p) {
+  float largest = 0.f;
+  for (int k = 0; k < 2; ++k) {
+    for (int c = 0; c < kChannels; ++c) largest = fmaxf(largest, fabsf(p.v[k][c]));
+  }
+  for (int offset = 16; offset > 0; offset /= 2) largest = fmaxf(largest, __shfl_xor_sync(kWholeWarp, largest, offset));
+  if (threadIdx.x % 32 == 0) shared.largest[threadIdx.x / 32] = largest;
+  __syncthreads();
+  for (int w = 0; w < kWarps; ++w) largest = fmaxf(largest, shared.largest[w]);
+  return largest;
+}
+
+// Writes the thread's two pixels' part of the matrix, scaled into half precision's range.
+__device__ __forceinline__ void write_features(Shared& shared, const PixelPair& p, float scale) {
+  const float y = (p.y - 7.5f) / kUnit, x[2] = {(p.x - 7.5f) / kUnit, (p.x - 6.5f) / kUnit};
+  const int pair = p.x / 2, lane = pair % 4, word = pair / 4;
 #pragma unroll
-      for (int x = 0; x < kTileSize; x += 4) {
-        alignas(16) float v[4 * C];
+  for (int n = 0; n < kBlocks * kProductColumns; ++n) {
+    const int c = n / kMoments, moment = n % kMoments;
+    float value[2] = {};
+    if (c < kChannels) {
 #pragma unroll
-        for (int k = 0; k < C; ++k) {
-          reinterpret_cast<float4*>(v)[k] = __ldg(reinterpret_cast<const float4*>(row + x * C) + k);
-        }
-#pragma unroll
-        for (int k = 0; k < 4; ++k) sums.add_pixel(v + k * C, weight_at(dx0 + (x + k)), dx0 + (x + k));
+      for (int k = 0; k < 2; ++k) {
+        const float basis[kMoments] = {1.f, x[k], y, x[k] * x[k], x[k] * y, y * y};
+        value[k] = p.v[k][c] * scale * basis[moment];
       }
-    } else {
-      for (int x = 0; x < pixels.columns; ++x) sums.add_pixel(row + x * C, weight_at(dx0 + x), dx0 + x);
     }
-    sums.end_row(dy);
+    uint32_t* to =
+        shared.features + p.y * kRowWords + ((n / kProductColumns) * 32 + n % kProductColumns * 4 + lane) * 2 + word;
+    const HalfPair parts = split(value[0], value[1]);
+    to[0] = parts.high;
+    to[kBlocks * 64] = parts.low;
   }
-  float gradients[kStride<C>] = {};
-  geometry_gradient(r.slice, r.conic, s.cholesky + int64_t(id) * 6, sums.m, gradients);
+}
+
+// Sums of kGroup Gaussians from `first` on: a lane makes the weights of two of them in four columns, down all rows.
+__device__ __forceinline__ void sum_group(Shared& shared, int first, float left, float top) {
+  const int lane = threadIdx.x % 32;
+  const Staged* gaussians[2] = {&shared.staged[first + lane / 4], &shared.staged[first + lane / 4 + 8]};
+  ColumnWeights<4> columns[2];
 #pragma unroll
-  for (int c = 0; c < C; ++c) gradients[9 + c] = sums.v_color[c];
-  add_gradients<kStride<C>>(scratch + int64_t(id) * kStride<C>, gradients);
-}
-
-// The tile whose list holds entry k.
-__device__ __forceinline__ int64_t tile_of_entry(const TileLists& lists, int64_t tiles, int64_t k) {
-  int64_t low = 0, high = tiles;
-  while (high - low > 1) {
-    const int64_t middle = (low + high) >> 1;
-    (lists.offsets[middle] <= k ? low : high) = middle;
+  for (int g = 0; g < 2; ++g) {
+#pragma unroll
+    for (int k = 0; k < 4; ++k) {
+      const float dx = left + (lane % 4 * 2 + (k & 1) + (k >> 1) * 8) - gaussians[g]->x;
+      columns[g].set_column(k, gaussians[g]->e, dx);
+    }
+    columns[g].set_gaussian(gaussians[g]->e, gaussians[g]->bend, top - gaussians[g]->y);
   }
-  return low;
-}
-
-template <int C>
-__global__ void __launch_bounds__(kThreads)
-    differentiate_listed(Scene s, TileLists lists, const float* colors, const float* v_image, float* scratch) {
-  const int64_t k = int64_t(blockIdx.x) * kThreads + threadIdx.x, tiles = s.frames * s.tiles();
-  if (k >= min(lists.capacity, lists.offsets[tiles])) return;
-  const TileWork work(s, lists, tile_of_entry(lists, tiles, k));
-  if (!work.listed) return;
-  const int id = lists.ids[k];
-  differentiate_pair<C>(s, work, load_slice(s, id, work.time), id, colors, v_image, scratch);
-}
-
-// The tiles whose lists did not fit: every Gaussian is looked at again.
-template <int C>
-__global__ void __launch_bounds__(kThreads)
-    differentiate_unlisted(Scene s, TileLists lists, const float* colors, const float* v_image, float* scratch) {
-  const int64_t tiles = s.frames * s.tiles();
-  if (lists.offsets[tiles] <= lists.capacity) return;
-  for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-    const TileWork work(s, lists, tile);
-    if (work.listed) continue;
-    for (int id = threadIdx.x; id < s.n; id += kThreads) {
-      const ReachingSlice r = load_slice(s, id, work.time);
-      if (work.touched_by(r)) differentiate_pair<C>(s, work, r, id, colors, v_image, scratch);
+  const bool steep = __any_sync(kWholeWarp, columns[0].steep() || columns[1].steep());
+  float sums[kBlocks][4] = {};
+  const uint32_t* features = shared.features + lane * 2;
+  for (int y = 0; y < kTileSize; y += 4) {
+    columns[0].start_rows(y);
+    columns[1].start_rows(y);
+#pragma unroll
+    for (int row = 0; row < 4; ++row, features += kRowWords) {
+      const uint32_t weights[4] = {columns[0].half_pair(0), columns[1].half_pair(0), columns[0].half_pair(2),
+                                   columns[1].half_pair(2)};
+#pragma unroll
+      for (int block = 0; block < 2 * kBlocks; ++block) {
+        const uint2 b = *reinterpret_cast<const uint2*>(features + block * 64);
+        multiply_add(sums[block % kBlocks], weights, b.x, b.y);
+      }
+      columns[0].next_row(y + row, steep);
+      columns[1].next_row(y + row, steep);
+    }
+  }
+#pragma unroll
+  for (int block = 0; block < kBlocks; ++block) {
+#pragma unroll
+    for (int k = 0; k < 4; ++k) {
+      const int n = block * kProductColumns + lane % 4 * 2 + (k & 1);
+      if (n < kFeatures) shared.sums[first + lane / 4 + (k >> 1) * 8][n] = sums[block][k];
     }
   }
 }
 
-template <int C>
-__global__ void unpack_gradients(const float* scratch, int n, float* v_means, float* v_cholesky, float* v_colors) {
+// Adds gradients [floats, a multiple of 4] to those of one Gaussian.
+__device__ __forceinline__ void add_gradients(float* target, const float* values, int floats) {
+#pragma unroll
+  for (int k = 0; k < floats; k += 4) {
+#if __CUDA_ARCH__ >= 900
+    atomicAdd(reinterpret_cast<float4*>(target + k),
+              make_float4(values[k], values[k + 1], values[k + 2], values[k + 3]));
+#else
+    for (int j = 0; j < 4; ++j) atomicAdd(target + k + j, values[k + j]);
+#endif
+  }
+}
+
+// From the sums about the tile's centre to the gradients of the thread's Gaussian.
+__device__ __forceinline__ void finish_pair(const Scene& s, const TileWork& work, const float* sums, float scale,
+                                            int id, const float* colors, int channels, int first, float* scratch) {
+  float moments[kMoments] = {}, v_color[kChannels];
+#pragma unroll
+  for (int c = 0; c < kChannels; ++c) {
+    const float color = first + c < channels ? colors[int64_t(id) * channels + first + c] : 0.f;
+    v_color[c] = sums[c * kMoments] * scale;
+#pragma unroll
+    for (int k = 0; k < kMoments; ++k) moments[k] = fmaf(color * scale, sums[c * kMoments + k], moments[k]);
+  }
+  const ReachingSlice r = load_slice(s, id, work.time);
+  const float ox = r.slice.x - (work.tile_x * kTileSize + 0.5f * kTileSize),
+              oy = r.slice.y - (work.tile_y * kTileSize + 0.5f * kTileSize);
+  const float s0 = moments[0], tx = moments[1] * kUnit, ty = moments[2] * kUnit;
+  Moments<float> m;
+  m.s0 = s0;
+  m.sx = tx - ox * s0;
+  m.sy = ty - oy * s0;
+  m.sxx = moments[3] * kUnit * kUnit - ox * (2.f * tx - ox * s0);
+  m.sxy = moments[4] * kUnit * kUnit - ox * ty - oy * (tx - ox * s0);
+  m.syy = moments[5] * kUnit * kUnit - oy * (2.f * ty - oy * s0);
+  float gradients[stride_of(kChannels)] = {};
+  geometry_gradient(r.slice, r.conic, s.cholesky + int64_t(id) * 6, m, gradients);
+  float* const target = scratch + int64_t(id) * stride_of(channels);
+  if (channels == kChannels) {
+    for (int c = 0; c < kChannels; ++c) gradients[9 + c] = v_color[c];
+    add_gradients(target, gradients, stride_of(kChannels));
+    return;
+  }
+  for (int k = 0; k < 9; ++k) atomicAdd(target + k, gradients[k]);
+  for (int c = 0; c < kChannels && first + c < channels; ++c) atomicAdd(target + 9 + first + c, v_color[c]);
+}
+
+__global__ void __launch_bounds__(kThreads)
+    differentiate_tiles(Scene s, TileLists lists, const float* colors, int channels, int first_channel,
+                        const float* v_image, float* scratch) {
+  __shared__ Shared shared;
+  const TileWork work(s, lists, blockIdx.x);
+  if (work.count == 0) return;
+  const PixelPair pixels = load_pixels(s, work, v_image, channels, first_channel);
+  const float largest = largest_of(shared, pixels);
+  if (!(largest > 0.f)) return;  // no gradient to pass on
+  write_features(shared, pixels, 1.f / largest);
+
+  const float left = work.tile_x * kTileSize + 0.5f, top = work.tile_y * kTileSize + 0.5f;
+  for (int64_t batch = 0; batch < work.count; batch += kThreads) {
+    Staged& mine = shared.staged[threadIdx.x];
+    mine = {0.f, 0.f, {kNoWeight, 0.f, 0.f, 0.f}, 1.f, -1};
+    if (batch + threadIdx.x < work.count) {
+      const int id = work.gaussian(lists, batch + threadIdx.x);
+      const ReachingSlice r = load_slice(s, id, work.time);
+      if (work.touched_by(r)) {
+        const Exponent e = exponent_of(r);
+        mine = {r.slice.x, r.slice.y, e, exp2_approx(2.f * e.c), id};
+      }
+    }
+    __syncthreads();
+    const int count = static_cast<int>(min(int64_t(kThreads), work.count - batch));
+    for (int first = threadIdx.x / 32 * kGroup; first < count; first += kWarps * kGroup)
+      sum_group(shared, first, left, top);
+    __syncthreads();
+    if (mine.id >= 0)
+      finish_pair(s, work, shared.sums[threadIdx.x], largest, mine.id, colors, channels, first_channel, scratch);
+  }
+}
+
+__global__ void unpack_gradients(const float* scratch, int n, int channels, float* v_means, float* v_cholesky,
+                                 float* v_colors) {
   const int id = blockIdx.x * blockDim.x + threadIdx.x;
   if (id >= n) return;
-  const float* from = scratch + int64_t(id) * kStride<C>;
+  const float* from = scratch + int64_t(id) * stride_of(channels);
   for (int k = 0; k < 3; ++k) v_means[int64_t(id) * 3 + k] = from[k];
   for (int k = 0; k < 6; ++k) v_cholesky[int64_t(id) * 6 + k] = from[3 + k];
-  for (int k = 0; k < C; ++k) v_colors[int64_t(id) * C + k] = from[9 + k];
-}
-
-template <int C>
-void differentiate(const Scene& s, const TileLists& lists, const Tensor& colors, const Tensor& v_image,
-                   const std::tuple<Tensor, Tensor, Tensor>& out, cudaStream_t stream) {
-  Tensor scratch = torch::stable::new_zeros(colors, {s.n, kStride<C>});
-  float* const sums = static_cast<float*>(scratch.mutable_data_ptr());
-  const float* const color = static_cast<const float*>(colors.const_data_ptr());
-  const float* const v = static_cast<const float*>(v_image.const_data_ptr());
-  if (lists.capacity > 0) {
-    const unsigned blocks = static_cast<unsigned>((lists.capacity + kThreads - 1) / kThreads);
-    differentiate_listed<C><<<blocks, kThreads, 0, stream>>>(s, lists, color, v, sums);
-    STD_CUDA_KERNEL_LAUNCH_CHECK();
-  }
-  differentiate_unlisted<C><<<kUnlistedBlocks, kThreads, 0, stream>>>(s, lists, color, v, sums);
-  STD_CUDA_KERNEL_LAUNCH_CHECK();
-  unpack_gradients<C><<<(s.n + 255) / 256, 256, 0, stream>>>(
-      sums, s.n, static_cast<float*>(std::get<0>(out).mutable_data_ptr()),
-      static_cast<float*>(std::get<1>(out).mutable_data_ptr()), static_cast<float*>(std::get<2>(out).mutable_data_ptr()));
-  STD_CUDA_KERNEL_LAUNCH_CHECK();
+  for (int k = 0; k < channels; ++k) v_colors[int64_t(id) * channels + k] = from[9 + k];
 }
 
 std::tuple<Tensor, Tensor, Tensor> accumulate_bwd(const Tensor& v_image, const Tensor& means, const Tensor& cholesky,
                                                   const Tensor& colors, const Tensor& cutoffs, const Tensor& times,
                                                   const Tensor& isect_offsets, const Tensor& flatten_ids) {
-  const torch::stable::accelerator::DeviceGuard guard(means.get_device_index());
+  STD_TORCH_CHECK(v_image.dim() == 4, "v_image must be [B, H, W, C]");
   const Scene s = make_scene(means, cholesky, cutoffs, times, v_image.size(2), v_image.size(1));
-  const TileLists lists = make_lists(isect_offsets, flatten_ids);
-  check_tensor(colors, ScalarType::Float, "colors");
-  check_tensor(v_image, ScalarType::Float, "v_image");
+  const TileLists lists = make_lists(s, isect_offsets, flatten_ids);
+  const int channels = channels_of(s, colors);
+  check_tensor(v_image, ScalarType::Float, {s.frames, s.height, s.width, channels}, "v_image");
+  const DeviceGuard guard(means.get_device_index());
   if (s.n == 0 || s.frames == 0) {
     return {torch::stable::new_zeros(means, means.sizes()), torch::stable::new_zeros(cholesky, cholesky.sizes()),
             torch::stable::new_zeros(colors, colors.sizes())};
   }
-  const std::tuple<Tensor, Tensor, Tensor> out(torch::stable::empty_like(means), torch::stable::empty_like(cholesky),
-                                               torch::stable::empty_like(colors));
-  dispatch_channels(colors.size(1), [&](auto c) { differentiate<c>(s, lists, colors, v_image, out, stream_of(means)); });
-  return out;
+  Tensor v_means = torch::stable::empty_like(means), v_cholesky = torch::stable::empty_like(cholesky);
+  Tensor v_colors = torch::stable::empty_like(colors);
+  Tensor scratch = torch::stable::new_zeros(colors, {s.n, stride_of(channels)});
+  float* const sums = static_cast<float*>(scratch.mutable_data_ptr());
+  const cudaStream_t stream = stream_of(means);
+  for (int first = 0; first < channels; first += kChannels) {
+    differentiate_tiles<<<static_cast<unsigned>(s.frames * s.tiles()), kThreads, 0, stream>>>(
+        s, lists, static_cast<const float*>(colors.const_data_ptr()), channels, first,
+        static_cast<const float*>(v_image.const_data_ptr()), sums);
+    STD_CUDA_KERNEL_LAUNCH_CHECK();
+  }
+  unpack_gradients<<<(s.n + 255) / 256, 256, 0, stream>>>(
+      sums, s.n, channels, static_cast<float*>(v_means.mutable_data_ptr()),
+      static_cast<float*>(v_cholesky.mutable_data_ptr()), static_cast<float*>(v_colors.mutable_data_ptr()));
+  STD_CUDA_KERNEL_LAUNCH_CHECK();
+  return {v_means, v_cholesky, v_colors};
 }
 
 }  // namespace

@@ -1,8 +1,10 @@
 // Lists the Gaussians of every tile of every frame: count per tile, prefix sum, fill. No sort: a sum needs no order.
-#include "common.cuh"
+#include <thrust/iterator/transform_iterator.h>
 
 #include <cub/block/block_scan.cuh>
 #include <cub/device/device_scan.cuh>
+
+#include "common.cuh"
 
 namespace garv {
 namespace {
@@ -25,9 +27,9 @@ using Scan = cub::BlockScan<int, kThreads>;
 struct Shared {
   typename Scan::TempStorage scan;
   Ellipse ellipses[kThreads];
-  unsigned alive[kThreads];      // frames at which the thread's Gaussian is alive
-  int first_alive[kThreads];     // of the block's (Gaussian, frame) pairs
-  int first_row[kThreads];       // of the round's (ellipse, row of tiles) pairs
+  unsigned alive[kThreads];   // frames at which the thread's Gaussian is alive
+  int first_alive[kThreads];  // of the block's (Gaussian, frame) pairs
+  int first_row[kThreads];    // of the round's (ellipse, row of tiles) pairs
 };
 
 // Exclusive prefix sums of the threads' counts into `firsts`; returns the total.
@@ -96,8 +98,8 @@ __device__ __forceinline__ int make_ellipse(const Scene& s, Shared& shared, int 
 }
 
 // Tiles [first, past last) of one row of tiles that hold a point of the ellipse between their pixel centres: the extent
-// of the ellipse within the row's band of y is an interval, and its ends are where the band comes nearest to the ellipse's
-// own widest points. Finds what tile_distance finds, for a whole row at once.
+// of the ellipse within the row's band of y is an interval, and its ends are where the band comes nearest to the
+// ellipse's own widest points. Finds what tile_distance finds, for a whole row at once.
 __device__ __forceinline__ int2 touched_columns(const Ellipse& e, int tile_y, int tiles_x) {
   const float y0 = tile_y * kTileSize + 0.5f - e.y, y1 = y0 + (kTileSize - 1);
   const auto extent = [&](float widest) {
@@ -108,11 +110,11 @@ __device__ __forceinline__ int2 touched_columns(const Ellipse& e, int tile_y, in
   return {first_tile(e.x + left.x - left.y, tiles_x), past_last_tile(e.x + right.x + right.y, tiles_x)};
 }
 
-// One block looks at kThreads Gaussians at up to kFramesPerBlock times. Few of these are alive and their sizes differ, so
-// the work is dealt out anew twice: living (Gaussian, frame) pairs to threads, then the rows of tiles that these touch.
+// One block looks at kThreads Gaussians at up to kFramesPerBlock times. Few of these are alive and their sizes differ,
+// so the work is dealt out anew twice: living (Gaussian, frame) pairs to threads, then the rows of tiles that these
+// touch.
 template <bool kFill>
-__global__ void __launch_bounds__(kThreads)
-    visit_pairs(Scene s, unsigned long long* counters, int32_t* ids, int64_t capacity) {
+__global__ void __launch_bounds__(kThreads) visit_pairs(Scene s, int32_t* counts, TileLists lists, int32_t* ids) {
   __shared__ Shared shared;
   const int first_frame = blockIdx.y * kFramesPerBlock;
   const unsigned alive = alive_frames(s, blockIdx.x * kThreads + threadIdx.x, first_frame);
@@ -128,10 +130,14 @@ __global__ void __launch_bounds__(kThreads)
       const Ellipse& e = shared.ellipses[owner];
       const int tile_y = e.row0 + row - shared.first_row[owner];
       const int2 columns = touched_columns(e, tile_y, s.tiles_x);
-      unsigned long long* const counter = counters + e.frame * s.tiles() + int64_t(tile_y) * s.tiles_x;
-      for (int tile_x = columns.x; tile_x < columns.y; ++tile_x) {
-        const unsigned long long slot = atomicAdd(counter + tile_x, 1ull);
-        if (kFill && slot < static_cast<unsigned long long>(capacity)) ids[slot] = e.id;
+      const int64_t first_tile = e.frame * s.tiles() + int64_t(tile_y) * s.tiles_x;
+      for (int64_t tile = first_tile + columns.x; tile < first_tile + columns.y; ++tile) {
+        if (kFill) {  // counts down to 0, so the counts of the first visit are the places of the second
+          const int64_t slot = lists.offsets[tile] + atomicSub(counts + tile, 1) - 1;
+          if (slot < lists.capacity) ids[slot] = e.id;
+        } else {
+          atomicAdd(counts + tile, 1);
+        }
       }
     }
     __syncthreads();
@@ -139,37 +145,44 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 template <bool kFill>
-void visit(const Scene& s, int64_t* counters, int32_t* ids, int64_t capacity, cudaStream_t stream) {
+void visit(const Scene& s, int32_t* counts, const TileLists& lists, int32_t* ids, cudaStream_t stream) {
   const dim3 grid((s.n + kThreads - 1) / kThreads, (s.frames + kFramesPerBlock - 1) / kFramesPerBlock);
-  visit_pairs<kFill><<<grid, kThreads, 0, stream>>>(s, reinterpret_cast<unsigned long long*>(counters), ids, capacity);
+  visit_pairs<kFill><<<grid, kThreads, 0, stream>>>(s, counts, lists, ids);
   STD_CUDA_KERNEL_LAUNCH_CHECK();
 }
 
-void prefix_sum(const Tensor& like, int64_t* values, int64_t count, cudaStream_t stream) {
-  const int n = static_cast<int>(count);
+struct ToInt64 {
+  __device__ int64_t operator()(int32_t value) const { return value; }
+};
+
+// ends[k] = counts[0] + ... + counts[k], in 64 bits: pairs of a launch may pass 2^31.
+void prefix_sum(const Tensor& like, const int32_t* counts, int64_t* ends, int n, cudaStream_t stream) {
+  const auto wide = thrust::make_transform_iterator(counts, ToInt64());
   size_t bytes = 0;
-  STD_CUDA_CHECK(cub::DeviceScan::InclusiveSum(nullptr, bytes, values, values, n, stream));
+  STD_CUDA_CHECK(cub::DeviceScan::InclusiveSum(nullptr, bytes, wide, ends, n, stream));
   Tensor storage = torch::stable::new_empty(like, {static_cast<int64_t>(bytes)}, ScalarType::Byte);
-  STD_CUDA_CHECK(cub::DeviceScan::InclusiveSum(storage.mutable_data_ptr(), bytes, values, values, n, stream));
+  STD_CUDA_CHECK(cub::DeviceScan::InclusiveSum(storage.mutable_data_ptr(), bytes, wide, ends, n, stream));
 }
 
 std::tuple<Tensor, Tensor> bin_gaussians(const Tensor& means, const Tensor& cholesky, const Tensor& cutoffs,
                                          const Tensor& times, int64_t width, int64_t height, int64_t capacity) {
-  const torch::stable::accelerator::DeviceGuard guard(means.get_device_index());
   const Scene s = make_scene(means, cholesky, cutoffs, times, width, height);
+  STD_TORCH_CHECK(capacity >= 0, "capacity must not be negative, got ", capacity);
+  const DeviceGuard guard(means.get_device_index());
   const int64_t tiles = s.frames * s.tiles();
   Tensor offsets = torch::stable::new_zeros(means, {tiles + 1}, ScalarType::Long);
   Tensor ids = torch::stable::new_empty(means, {capacity}, ScalarType::Int);
   if (s.n == 0 || tiles == 0) return {offsets, ids};
 
   const cudaStream_t stream = stream_of(means);
+  Tensor counters = torch::stable::new_zeros(means, {tiles}, ScalarType::Int);
+  int32_t* const counts = static_cast<int32_t*>(counters.mutable_data_ptr());
   int64_t* const starts = static_cast<int64_t*>(offsets.mutable_data_ptr());
-  visit<false>(s, starts + 1, nullptr, 0, stream);
-  prefix_sum(means, starts + 1, tiles, stream);
-  if (capacity == 0) return {offsets, ids};
-  Tensor next = torch::stable::clone(offsets);  // where the next Gaussian of each tile goes
-  visit<true>(s, static_cast<int64_t*>(next.mutable_data_ptr()), static_cast<int32_t*>(ids.mutable_data_ptr()), capacity,
-              stream);
+  int32_t* const places = static_cast<int32_t*>(ids.mutable_data_ptr());
+  const TileLists lists = {starts, places, capacity};
+  visit<false>(s, counts, lists, nullptr, stream);
+  prefix_sum(means, counts, starts + 1, static_cast<int>(tiles), stream);
+  if (capacity > 0) visit<true>(s, counts, lists, places, stream);
   return {offsets, ids};
 }
 

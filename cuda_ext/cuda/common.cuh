@@ -9,12 +9,16 @@
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 
+#include <initializer_list>
+#include <type_traits>
+
 #include "gaussian.h"
 
 namespace garv {
 
-using torch::stable::Tensor;
 using torch::headeronly::ScalarType;
+using torch::stable::Tensor;
+using torch::stable::accelerator::DeviceGuard;
 
 constexpr int kTilePixels = kTileSize * kTileSize;
 
@@ -36,37 +40,58 @@ struct TileLists {
   int64_t capacity;
 };
 
-inline void check_tensor(const Tensor& t, ScalarType type, const char* name) {
-  STD_TORCH_CHECK(t.is_cuda() && t.is_contiguous(), name, " must be a contiguous CUDA tensor");
-  STD_TORCH_CHECK(t.scalar_type() == type, name, type == ScalarType::Float ? " must be float32 on CUDA" : " has the wrong integer type");
+inline void check_tensor(const Tensor& t, ScalarType type, std::initializer_list<int64_t> shape, const char* name) {
+  STD_TORCH_CHECK(t.is_cuda(), name, " must be on the GPU as the other tensors are");
+  STD_TORCH_CHECK(t.is_contiguous(), name, " must be contiguous");
+  const char* wanted = type == ScalarType::Float ? "float32 on CUDA" : type == ScalarType::Long ? "int64" : "int32";
+  STD_TORCH_CHECK(t.scalar_type() == type, name, " must be ", wanted);
+  bool fits = t.dim() == static_cast<int64_t>(shape.size());
+  int64_t axis = 0;
+  for (const int64_t size : shape) fits = fits && t.size(axis++) == size;
+  STD_TORCH_CHECK(fits, name, " has the wrong shape");
 }
 
 inline Scene make_scene(const Tensor& means, const Tensor& cholesky, const Tensor& cutoffs, const Tensor& times,
                         int64_t width, int64_t height) {
-  check_tensor(means, ScalarType::Float, "means");
-  check_tensor(cholesky, ScalarType::Float, "cholesky");
-  check_tensor(cutoffs, ScalarType::Float, "cutoffs");
-  check_tensor(times, ScalarType::Float, "times");
-  STD_TORCH_CHECK(means.size(0) <= INT32_MAX, "at most 2^31 - 1 Gaussians, got ", means.size(0));
+  STD_TORCH_CHECK(means.dim() == 2 && times.dim() == 1, "means must be [N, 3] and times [B]");
+  const int64_t n = means.size(0), frames = times.size(0);
+  check_tensor(means, ScalarType::Float, {n, 3}, "means");
+  check_tensor(cholesky, ScalarType::Float, {n, 6}, "cholesky");
+  check_tensor(cutoffs, ScalarType::Float, {n}, "cutoffs");
+  check_tensor(times, ScalarType::Float, {frames}, "times");
+  STD_TORCH_CHECK(n <= INT32_MAX - kTileSize, "at most 2^31 Gaussians, got ", n);
+  STD_TORCH_CHECK(width >= 1 && height >= 1 && width <= INT32_MAX - kTileSize && height <= INT32_MAX - kTileSize,
+                  "cannot draw an image of ", width, "x", height, " pixels");
   Scene s;
   s.means = static_cast<const float*>(means.const_data_ptr());
   s.cholesky = static_cast<const float*>(cholesky.const_data_ptr());
   s.cutoffs = static_cast<const float*>(cutoffs.const_data_ptr());
   s.times = static_cast<const float*>(times.const_data_ptr());
-  s.n = static_cast<int>(means.size(0));
-  s.frames = static_cast<int>(times.size(0));
+  s.n = static_cast<int>(n);
+  s.frames = static_cast<int>(frames);
   s.width = static_cast<int>(width);
   s.height = static_cast<int>(height);
   s.tiles_x = (s.width + kTileSize - 1) / kTileSize;
   s.tiles_y = (s.height + kTileSize - 1) / kTileSize;
-  STD_TORCH_CHECK(s.frames * s.tiles() < INT32_MAX, "frames x tiles must stay below 2^31 in one launch: render fewer frames at once");
+  STD_TORCH_CHECK(s.tiles() < INT32_MAX && frames * s.tiles() < INT32_MAX,
+                  "frames x tiles must stay below 2^31 in one launch: draw fewer frames at once");
   return s;
 }
 
-inline TileLists make_lists(const Tensor& offsets, const Tensor& ids) {
-  check_tensor(offsets, ScalarType::Long, "isect_offsets");
-  check_tensor(ids, ScalarType::Int, "flatten_ids");
-  return {static_cast<const int64_t*>(offsets.const_data_ptr()), static_cast<const int32_t*>(ids.const_data_ptr()), ids.size(0)};
+inline TileLists make_lists(const Scene& s, const Tensor& offsets, const Tensor& ids) {
+  STD_TORCH_CHECK(ids.dim() == 1, "flatten_ids must be [capacity]");
+  check_tensor(offsets, ScalarType::Long, {s.frames * s.tiles() + 1}, "isect_offsets");
+  check_tensor(ids, ScalarType::Int, {ids.size(0)}, "flatten_ids");
+  return {static_cast<const int64_t*>(offsets.const_data_ptr()), static_cast<const int32_t*>(ids.const_data_ptr()),
+          ids.size(0)};
+}
+
+inline int channels_of(const Scene& s, const Tensor& colors) {
+  STD_TORCH_CHECK(colors.dim() == 2, "colors must be [N, C]");
+  const int64_t channels = colors.size(1);
+  check_tensor(colors, ScalarType::Float, {s.n, channels}, "colors");
+  STD_TORCH_CHECK(channels >= 1 && channels <= kMaxChannels, "colors must have 1 to 8 channels, got ", channels);
+  return static_cast<int>(channels);
 }
 
 inline cudaStream_t stream_of(const Tensor& t) {
@@ -140,17 +165,25 @@ __device__ __forceinline__ float exp2_approx(float x) {
 
 // Calls launch(std::integral_constant<int, C>) for the number of channels at hand.
 template <typename F>
-void dispatch_channels(int64_t channels, F&& launch) {
+void dispatch_channels(int channels, F&& launch) {
+  static_assert(kMaxChannels == 8);
   switch (channels) {
-    case 1: return launch(std::integral_constant<int, 1>());
-    case 2: return launch(std::integral_constant<int, 2>());
-    case 3: return launch(std::integral_constant<int, 3>());
-    case 4: return launch(std::integral_constant<int, 4>());
-    case 5: return launch(std::integral_constant<int, 5>());
-    case 6: return launch(std::integral_constant<int, 6>());
-    case 7: return launch(std::integral_constant<int, 7>());
-    case 8: return launch(std::integral_constant<int, 8>());
-    default: STD_TORCH_CHECK(false, "colors must have 1 to 8 channels, got ", channels);
+    case 1:
+      return launch(std::integral_constant<int, 1>());
+    case 2:
+      return launch(std::integral_constant<int, 2>());
+    case 3:
+      return launch(std::integral_constant<int, 3>());
+    case 4:
+      return launch(std::integral_constant<int, 4>());
+    case 5:
+      return launch(std::integral_constant<int, 5>());
+    case 6:
+      return launch(std::integral_constant<int, 6>());
+    case 7:
+      return launch(std::integral_constant<int, 7>());
+    case 8:
+      return launch(std::integral_constant<int, 8>());
   }
 }
 
