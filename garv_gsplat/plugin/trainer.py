@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -152,6 +153,8 @@ class GarvTrainer(Trainer):
             refuse(str(error))
         for note in self.pipeline.datamanager.dataparser.read().notes:
             CONSOLE.print(f"[yellow]note:[/] {escape(note)}")
+        self._first_step_at: float | None = None
+        self.callbacks.append(TrainingCallback([TrainingCallbackLocation.BEFORE_TRAIN_ITERATION], self._start_clock))
         self.callbacks.append(TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN], self._say_what_is_next))
 
     def setup_optimizers(self) -> Optimizers:
@@ -176,7 +179,15 @@ class GarvTrainer(Trainer):
                 "ask for more with --max-num-iterations"
             )
 
+    def _start_clock(self, step: int) -> None:
+        if self._first_step_at is None:
+            self._first_step_at = time.perf_counter()
+
     def _say_what_is_next(self, step: int) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        steps, seconds = step + 1 - self._start_step, time.perf_counter() - self._first_step_at
+        CONSOLE.print(f"Fitted: {steps} steps in {seconds:.1f} s")
         config = self.base_dir / "config.yml"
         CONSOLE.print(f"Next: ns-export garv --load-config {escape(str(config))} --output-dir exports", soft_wrap=True)
 

@@ -1,0 +1,121 @@
+"""From a video to a measured `.garv` in one call: read, fit, save, decode again. What `garv encode` runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from garv_gsplat.codec import save
+from garv_gsplat.fitting import FitConfig, FitProgress, FitResult, check_memory, fit, gaussians_for
+from garv_gsplat.measuring import FileReport, report
+from garv_gsplat.video import Video, check_writable, read_info, read_video, video_from_array
+
+
+@dataclass(frozen=True)
+class EncodeResult(FileReport):
+    """What was written, what comes out of it when it is decoded, and what the fit took."""
+
+    fit_seconds: float
+    """from the first step to the last"""
+    steps: int
+    """steps that were made"""
+    num_gaussians: int
+    interrupted: bool
+    """whether Ctrl-C ended the fit early"""
+
+
+def read_source(
+    source: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    config: FitConfig,
+    *,
+    start: float | None = None,
+    duration: float | None = None,
+    frame_rate: int | float | Fraction | None = None,
+    device: torch.device | str | None = None,
+    on_frame: Callable[[int, int], None] | None = None,
+) -> tuple[Video, int]:
+    """Read what `encode` fits, after checking that `path` can be written and that memory will do.
+
+    start, duration: seconds; frame_rate: of a folder of images. on_frame: called with the frames read so far, and all.
+    Returns the video and the forecast of the fit's memory in bytes. Raises VideoError and FitMemoryError.
+    """
+    check_writable(path)
+    part = {"start": start, "duration": duration, "frame_rate": frame_rate}
+    info = read_info(source, **part)
+    forecast = check_memory(info, config, gaussians_for(config, info), fit_device(device))
+    step = None if on_frame is None else (lambda count: on_frame(count, info.frames))
+    return read_video(source, **part, on_frame=step), forecast
+
+
+def encode(
+    source: str | os.PathLike[str] | Video | np.ndarray | Tensor,
+    path: str | os.PathLike[str],
+    config: FitConfig | None = None,
+    *,
+    steps: int | None = None,
+    start: float | None = None,
+    duration: float | None = None,
+    frame_rate: int | float | Fraction | None = None,
+    device: torch.device | str | None = None,
+    progress: Callable[[FitProgress], None] | None = None,
+    on_saved: Callable[[FitResult], None] | None = None,
+) -> EncodeResult:
+    """Fit a video, write it as a `.garv`, and measure what is decoded from that file.
+
+    source: a video file, a folder of images, a `Video`, or uint8 frames [T, H, W, C] as a NumPy array or torch tensor.
+    path: the file to write; whether it can be written is checked first.
+    config, steps: settings and length of the fit; the preset "garv"'s by default.
+    start, duration: the part of a file to take, in seconds.
+    frame_rate: frames per second of a folder of images or an array; 25 if not given.
+    device: where to fit and to decode; a GPU if there is one.
+    progress: called every few steps.
+    on_saved: called when the file is written, before it is measured.
+
+    Raises VideoError, FitMemoryError, and OSError where the file cannot be written. Ctrl-C while fitting ends the fit
+    early and is no error: what is fitted so far is written.
+    """
+    config, device = config or FitConfig(), fit_device(device)
+    part = {"start": start, "duration": duration, "frame_rate": frame_rate}
+    if isinstance(source, (str, os.PathLike)):
+        video, _ = read_source(source, path, config, **part, device=device)
+    else:
+        video = _as_video(source, **part)
+        check_writable(path)
+    result = fit(video, config, steps=steps, device=device, progress=progress)
+    save(path, result.gaussians, result.quantizer)
+    if on_saved is not None:
+        on_saved(result)
+    return EncodeResult(
+        **vars(report(path, video.frames, device)),
+        fit_seconds=result.seconds,
+        steps=result.steps,
+        num_gaussians=len(result.gaussians),
+        interrupted=result.interrupted,
+    )
+
+
+def _as_video(
+    source: Video | np.ndarray | Tensor,
+    start: float | None,
+    duration: float | None,
+    frame_rate: int | float | Fraction | None,
+) -> Video:
+    if start is not None or duration is not None:
+        raise ValueError("start and duration choose a part of a file; give a part of the frames instead")
+    if not isinstance(source, Video):
+        return video_from_array(source, 25 if frame_rate is None else frame_rate)
+    if frame_rate is not None:
+        raise ValueError("a Video has a frame rate of its own; leave frame_rate out")
+    return source
+
+
+def fit_device(device: torch.device | str | None) -> torch.device:
+    """The device itself; without one, a GPU if there is one."""
+    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))

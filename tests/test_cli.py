@@ -1,0 +1,153 @@
+"""The command line: odd input from video to file and back, and help that is quick."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from garv_gsplat import PRESETS, FitConfig, VideoDecoder, __version__, load, read_info, read_video
+from garv_gsplat.cli import main
+from garv_gsplat.cli.encode import Encode
+from garv_gsplat.metrics import psnr
+from tests import media
+
+QUICK = ("--steps", "3", "--num-gaussians", "40", "--device", "cpu")
+
+
+def make_images(path: Path) -> Path:
+    return media.make_images(path, media.pattern(3))
+
+
+ODD = {
+    "one frame": (media.make_one_frame, "v.mp4", (64, 48, 1), None),
+    "one pixel": (media.make_one_pixel, "v.mp4", (1, 1, 3), None),
+    "odd size": (media.make_odd_size, "v.mp4", (177, 99, 5), None),
+    "rotated": (media.make_rotated, "v.mp4", (48, 64, 6), "turned upright"),
+    "variable rate": (media.make_variable_rate, "v.mp4", (64, 48, 8), None),
+    "10 bit": (media.make_ten_bit, "v.mp4", (64, 48, 4), "taken as 8-bit RGB"),
+    "grey": (media.make_grey, "v.mkv", (64, 48, 4), "taken as 8-bit RGB"),
+    "cut": (media.make_truncated, "v.mp4", None, "damaged"),
+    "images": (make_images, "frames", (64, 48, 3), None),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_input(tmp_path, capsys, name):
+    make, file, size, note = ODD[name]
+    source = make(tmp_path / file)
+    path, copy = tmp_path / "v.garv", tmp_path / "copy.mp4"
+    assert main(["encode", str(source), str(path), *QUICK]) == 0
+    output = capsys.readouterr()
+    assert len(output.out.splitlines()) == 1, "one summary line"
+    for part in (str(path), "bytes", "bpp", "dB", "frames/s"):
+        assert part in output.out
+    assert note is None or note in output.err
+    assert "of memory on cpu" in output.err
+
+    assert main(["decode", str(path), "--output", str(copy)]) == 0
+    info, decoded = read_info(source), read_info(copy)
+    assert size is None or (info.width, info.height, info.frames) == size
+    assert (decoded.width, decoded.height, decoded.frames) == (info.width, info.height, info.frames)
+    assert decoded.timestamps == info.timestamps
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted({file, "v.garv", "copy.mp4"})
+
+
+def test_summary_is_what_the_file_gives(tmp_path, capsys):
+    source = media.make_video(tmp_path / "v.mp4")
+    path = tmp_path / "v.garv"
+    assert main(["encode", str(source), str(path), "--steps", "30", "--bpp", "1", "--device", "cpu"]) == 0
+    line = capsys.readouterr().out
+    size, info = path.stat().st_size, read_info(source)
+    quality = psnr(VideoDecoder(path, device="cpu")[:], read_video(source).frames)
+    assert f"{path}: {size:,} bytes, {8 * size / info.pixels:.4f} bpp, {quality:.2f} dB, " in line
+    assert 8 * size <= info.pixels, "more than --bpp asked for"
+    assert quality > 20
+
+
+def test_part_of_a_video(tmp_path):
+    source = media.make_video(tmp_path / "v.mp4", media.pattern(25))
+    path = tmp_path / "v.garv"
+    assert main(["encode", str(source), str(path), *QUICK, "--start", "0.2", "--duration", "0.4"]) == 0
+    assert len(VideoDecoder(path, device="cpu")) == 10
+
+
+def test_frame_rate_of_images(tmp_path):
+    path = tmp_path / "v.garv"
+    assert main(["encode", str(make_images(tmp_path / "f")), str(path), *QUICK, "--frame-rate", "12.5"]) == 0
+    assert load(path).info.frame_rate == 12.5
+
+
+def test_decode_to_images(tmp_path):
+    path, folder = tmp_path / "v.garv", tmp_path / "images"
+    assert main(["encode", str(media.make_odd_size(tmp_path / "v.mp4")), str(path), *QUICK]) == 0
+    assert main(["decode", str(path), "--output", str(folder), "--device", "cpu"]) == 0
+    decoded = VideoDecoder(path, device="cpu")[:].numpy()
+    images = [np.asarray(Image.open(p)) for p in sorted(folder.iterdir())]
+    np.testing.assert_array_equal(np.stack(images), decoded)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["images", "v.garv", "v.mp4"]
+
+
+def test_info(tmp_path, capsys):
+    source, path = media.make_variable_rate(tmp_path / "v.mp4"), tmp_path / "v.garv"
+    assert main(["encode", str(source), str(path), *QUICK]) == 0
+    capsys.readouterr()
+    assert main(["info", str(path), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    size = path.stat().st_size
+    assert (facts["width"], facts["height"], facts["frames"], facts["num_gaussians"]) == (64, 48, 8, 40)
+    assert facts["bytes"] == size
+    assert facts["bits_per_pixel"] == 8 * size / (64 * 48 * 8)
+    assert facts["bits_per_gaussian"] == 8 * size / 40
+    assert not facts["constant_frame_rate"]
+    assert 0 < sum(facts["stream_bytes"].values()) < size
+    assert set(facts["kernels"]) == {"CPU", "CUDA"}
+    assert main(["info", str(path)]) == 0
+    text = capsys.readouterr().out
+    for part in ("64x48", "8 frames", "40", f"{size:,} bytes", "bits per pixel", "CPU", "CUDA"):
+        assert part in text
+
+
+def test_presets(tmp_path, capsys):
+    assert Encode(Path(), Path())._config() == FitConfig()
+    with pytest.raises(SystemExit):
+        main(["encode", "--help"])
+    text = capsys.readouterr().out
+    assert all(name in text for name in PRESETS)
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"garv {__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["encode", "--help"]])
+def test_help_is_quick(arguments):
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
+    seconds = []
+    for _ in range(5):
+        # time on the processor: other programs on the machine do not count
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        command = [sys.executable, "-m", "garv_gsplat.cli", *arguments]
+        output = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        assert "usage: garv" in output
+    assert min(seconds) < 0.5
+
+
+def test_output_that_is_no_terminal_is_not_flooded(tmp_path):
+    source = media.make_video(tmp_path / "v.mp4")
+    command = [sys.executable, "-m", "garv_gsplat.cli", "encode", str(source), str(tmp_path / "v.garv"), *QUICK]
+    result = subprocess.run([*command, "--steps", "200"], capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    assert len(result.stdout.splitlines()) == 1
+    (line,) = result.stderr.splitlines()
+    assert "of memory on cpu" in line
