@@ -64,8 +64,8 @@ $(BIN)/uv:
 # Without build isolation the project is built against the torch that is installed, instead of a second download of it.
 $(STAMP): $(BIN)/uv $(SOURCES)
 	$(BIN)/uv pip install --python $(BIN)/python torch torchvision "setuptools>=77,<82" ninja
-	$(BIN)/uv pip install --python $(BIN)/python --no-build-isolation --reinstall-package garv-gsplat \
-	  --editable ".[nerfstudio,dev]"
+	$(BIN)/uv pip install --python $(BIN)/python --no-build-isolation-package garv-gsplat \
+	  --reinstall-package garv-gsplat --editable ".[nerfstudio,dev]"
 	@missing=""; for pair in $(LIBRARIES); do \
 	  $(BIN)/python -c "import ctypes; ctypes.CDLL('$${pair%%:*}')" 2>/dev/null || missing="$$missing $${pair##*:}"; \
 	done; test -z "$$missing" || $(call apt,$$missing)

@@ -1,5 +1,6 @@
 // Sums the Gaussians of every tile: images [frames, height, width, C].
 #include "common.cuh"
+#include "weights.cuh"
 
 namespace garv {
 namespace {
@@ -16,12 +17,7 @@ struct alignas(16) Staged {
   float color[C];
 };
 
-// Down a column the exponent is quadratic, so the ratio of one row's weight to the last one's changes by the same
-// factor each row: two multiplications replace a quadratic form and an exponential. Four rows from one start keep the
-// error of the products below 1e-6. What can still reach 2^-24 within them starts above float32's smallest number as
-// long as the Gaussian is not thinner than this curvature (0.42 pixels).
-constexpr float kSteepest = -4.f;
-
+// Four rows of a column from one start (see weights.cuh).
 template <int C>
 __device__ __forceinline__ void add_gaussian(const Staged<C>& g, float px, float py, float (&sum)[kRows][C]) {
   const float dx = px - g.x, dy = py - g.y;

@@ -7,19 +7,18 @@
 // tile's centre can be moved to the Gaussian's mean without blowing their error up. The matrix is split in two halves
 // that together hold 22 bits.
 #include "common.cuh"
+#include "pair_sums.cuh"
 #include "tensor_cores.cuh"
+#include "weights.cuh"
 
 namespace garv {
 namespace {
 
 constexpr int kThreads = 128;
 constexpr int kWarps = kThreads / 32;
-constexpr int kGroup = 16;    // Gaussians a warp takes at a time
-constexpr int kChannels = 3;  // colour channels a pass takes
-constexpr int kMoments = 6;   // {1, x, y, x^2, xy, y^2}
+constexpr int kGroup = 16;  // Gaussians a warp takes at a time
 constexpr int kFeatures = kChannels * kMoments;
-constexpr int kBlocks = 3;    // of eight columns that hold the features
-constexpr float kUnit = 8.f;  // pixels; coordinates about the tile's centre are in this unit, within (-1, 1)
+constexpr int kBlocks = 3;                       // of eight columns that hold the features
 constexpr int kRowWords = kBlocks * 2 * 64 + 8;  // of one row of pixels; the last eight keep banks apart
 
 // Floats a Gaussian's gradients take in the scratch buffer: mean (3), Cholesky (6), colour (C), to whole float4s.
@@ -96,6 +95,10 @@ __device__ __forceinline__ void write_features(Shared& shared, const PixelPair& 
   }
 }
 
+__device__ __forceinline__ uint32_t half_pair(const ColumnWeights<4>& columns, int k) {
+  return to_halves(columns.weight[k], columns.weight[k + 1]);
+}
+
 // Sums of kGroup Gaussians from `first` on: a lane makes the weights of two of them in four columns, down all rows.
 __device__ __forceinline__ void sum_group(Shared& shared, int first, float left, float top) {
   const int lane = threadIdx.x % 32;
@@ -118,8 +121,8 @@ __device__ __forceinline__ void sum_group(Shared& shared, int first, float left,
     columns[1].start_rows(y);
 #pragma unroll
     for (int row = 0; row < 4; ++row, features += kRowWords) {
-      const uint32_t weights[4] = {columns[0].half_pair(0), columns[1].half_pair(0), columns[0].half_pair(2),
-                                   columns[1].half_pair(2)};
+      const uint32_t weights[4] = {half_pair(columns[0], 0), half_pair(columns[1], 0), half_pair(columns[0], 2),
+                                   half_pair(columns[1], 2)};
 #pragma unroll
       for (int block = 0; block < 2 * kBlocks; ++block) {
         const uint2 b = *reinterpret_cast<const uint2*>(features + block * 64);
@@ -152,38 +155,26 @@ __device__ __forceinline__ void add_gradients(float* target, const float* values
   }
 }
 
-// From the sums about the tile's centre to the gradients of the thread's Gaussian.
+// Adds the gradients of the thread's Gaussian, from the sums about the tile's centre.
 __device__ __forceinline__ void finish_pair(const Scene& s, const TileWork& work, const float* sums, float scale,
-                                            int id, const float* colors, int channels, int first, float* scratch) {
-  float moments[kMoments] = {}, v_color[kChannels];
-#pragma unroll
-  for (int c = 0; c < kChannels; ++c) {
-    const float color = first + c < channels ? colors[int64_t(id) * channels + first + c] : 0.f;
-    v_color[c] = sums[c * kMoments] * scale;
-#pragma unroll
-    for (int k = 0; k < kMoments; ++k) moments[k] = fmaf(color * scale, sums[c * kMoments + k], moments[k]);
-  }
+                                            int id, const float* colors, int channels, int first, const float* v_image,
+                                            float* scratch) {
   const ReachingSlice r = load_slice(s, id, work.time);
-  const float ox = r.slice.x - (work.tile_x * kTileSize + 0.5f * kTileSize),
-              oy = r.slice.y - (work.tile_y * kTileSize + 0.5f * kTileSize);
-  const float s0 = moments[0], tx = moments[1] * kUnit, ty = moments[2] * kUnit;
-  Moments<float> m;
-  m.s0 = s0;
-  m.sx = tx - ox * s0;
-  m.sy = ty - oy * s0;
-  m.sxx = moments[3] * kUnit * kUnit - ox * (2.f * tx - ox * s0);
-  m.sxy = moments[4] * kUnit * kUnit - ox * ty - oy * (tx - ox * s0);
-  m.syy = moments[5] * kUnit * kUnit - oy * (2.f * ty - oy * s0);
+  const PassColors color(colors, id, channels, first);
+  const float center_x = (work.tile_x + 0.5f) * kTileSize, center_y = (work.tile_y + 0.5f) * kTileSize;
+  const PairSums pair = fmaxf(r.conic.A, r.conic.C) > kThin
+                            ? sum_directly(s, work, r, v_image, channels, first, color)
+                            : move_to_mean(r.slice, sums, scale, color, center_x, center_y);
   float gradients[stride_of(kChannels)] = {};
-  geometry_gradient(r.slice, r.conic, s.cholesky + int64_t(id) * 6, m, gradients);
+  geometry_gradient(r.slice, r.conic, s.cholesky + int64_t(id) * 6, pair.moments, gradients);
   float* const target = scratch + int64_t(id) * stride_of(channels);
   if (channels == kChannels) {
-    for (int c = 0; c < kChannels; ++c) gradients[9 + c] = v_color[c];
+    for (int c = 0; c < kChannels; ++c) gradients[9 + c] = pair.colors[c];
     add_gradients(target, gradients, stride_of(kChannels));
     return;
   }
   for (int k = 0; k < 9; ++k) atomicAdd(target + k, gradients[k]);
-  for (int c = 0; c < kChannels && first + c < channels; ++c) atomicAdd(target + 9 + first + c, v_color[c]);
+  for (int c = 0; c < kChannels && first + c < channels; ++c) atomicAdd(target + 9 + first + c, pair.colors[c]);
 }
 
 __global__ void __launch_bounds__(kThreads)
@@ -215,7 +206,8 @@ __global__ void __launch_bounds__(kThreads)
       sum_group(shared, first, left, top);
     __syncthreads();
     if (mine.id >= 0)
-      finish_pair(s, work, shared.sums[threadIdx.x], largest, mine.id, colors, channels, first_channel, scratch);
+      finish_pair(s, work, shared.sums[threadIdx.x], largest, mine.id, colors, channels, first_channel, v_image,
+                  scratch);
   }
 }
 

@@ -144,25 +144,6 @@ struct TileWork {
   }
 };
 
-constexpr float kLog2e = 1.4426950408889634f;
-
-// The weight p(t) exp(-d/2) as a power of two of a quadratic in the distance to the mean: constant, and coefficients of
-// dx^2, dx dy and dy^2.
-struct Exponent {
-  float k, a, b, c;
-};
-
-__device__ __forceinline__ Exponent exponent_of(const ReachingSlice& r) {
-  constexpr float h = -0.5f * kLog2e;
-  return {h * r.slice.u * r.slice.u, h * r.conic.A, 2.f * h * r.conic.B, h * r.conic.C};
-}
-
-__device__ __forceinline__ float exp2_approx(float x) {
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
-
 // Calls launch(std::integral_constant<int, C>) for the number of channels at hand.
 template <typename F>
 void dispatch_channels(int channels, F&& launch) {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import ceil
+from math import ceil, inf
 from typing import Literal
 
 # exp(-q / 2) at q = 11.345, the radius that holds 99 % of a 3D Gaussian (chi-square, 3 degrees of freedom).
@@ -45,8 +45,11 @@ class FitConfig:
     """of the start and of the order of frames"""
 
     def __post_init__(self) -> None:
-        if self.bpp <= 0:
-            raise ValueError(f"bpp must be positive, got {self.bpp}")
+        if not 0 < self.bpp < inf:
+            raise ValueError(f"bpp must be a positive number, got {self.bpp}")
+        for name, rate in self.learning_rates.items():
+            if not 0 <= rate < inf:
+                raise ValueError(f"lr_{name} must be a number from 0 on, got {rate}")
         if self.num_gaussians is not None and self.num_gaussians < 1:
             raise ValueError(f"num_gaussians must be at least 1, got {self.num_gaussians}")
         if self.batch_frames < 1:

@@ -78,9 +78,10 @@ def fit(
     frames = video.frames.to(device)
     field = GaussianField(config, video.info, n).to(device)
     field.initialize(frames)
+    recipe = FitRecipe(field, config, steps, build_optimizers(field))
     start = time.perf_counter()
     with _interruptible() as interrupted:
-        done = _run(field, config, steps, frames, interrupted, progress)
+        done = _run(recipe, frames, interrupted, progress)
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     seconds = time.perf_counter() - start
@@ -90,25 +91,22 @@ def fit(
 
 
 def _run(
-    field: GaussianField,
-    config: FitConfig,
-    steps: int,
+    recipe: FitRecipe,
     frames: Tensor,
     interrupted: threading.Event,
     progress: Callable[[FitProgress], None] | None,
 ) -> int:
     """Make the steps; returns how many were made."""
-    optimizers = build_optimizers(field)
-    recipe = FitRecipe(field, config, steps, optimizers)
+    config, steps = recipe.config, recipe.steps
     sampler = FrameSampler(len(frames), config.batch_frames, config.seed, frames.device)
     for step in range(steps):
         if interrupted.is_set():
             return step
         recipe.before_step(step)
         batch = sampler.batch(step)
-        loss = l2(field(batch + 0.5), frames[batch])
+        loss = l2(recipe.field(batch + 0.5), frames[batch])
         loss.backward()
-        for optimizer in optimizers.values():
+        for optimizer in recipe.optimizers.values():
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         recipe.after_step(step, loss)

@@ -27,7 +27,9 @@ def field_of(config: FitConfig | None = None, n: int = 50) -> GaussianField:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"bpp": 0.0}, "bpp must be positive"),
+        ({"bpp": 0.0}, "bpp must be a positive number"),
+        ({"bpp": math.nan}, "bpp must be a positive number"),
+        ({"lr_means": math.inf}, "lr_means must be a number from 0 on"),
         ({"num_gaussians": 0}, "num_gaussians must be at least 1"),
         ({"batch_frames": 0}, "batch_frames must be at least 1"),
         ({"warmup": 1.5}, "warmup is a part of the steps"),

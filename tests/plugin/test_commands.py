@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -32,11 +33,16 @@ pytestmark = pytest.mark.slow
 LIMIT = 240  # seconds for a command; most of it is imports on a busy machine
 SMALL = ["--pipeline.model.fit.num-gaussians", "200", "--machine.device-type", "cpu"]
 QUIT = ["--viewer.quit-on-train-completion", "True"]
-SCRIPTS = Path(sys.executable).parent
+
+
+def script(name: str) -> str:
+    """A command of this Python's environment, or where it is on the PATH."""
+    beside = Path(sys.executable).parent / name
+    return str(beside) if beside.exists() else shutil.which(name) or name
 
 
 def command(name: str, *arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
-    line = [str(SCRIPTS / name), *(str(a) for a in arguments)]
+    line = [script(name), *(str(a) for a in arguments)]
     return subprocess.run(line, cwd=folder, env=environment(), capture_output=True, text=True, timeout=LIMIT)
 
 
@@ -108,7 +114,7 @@ def test_viewer_serves_frames(commands: dict[str, Future]):
 def look_at_viewer(*line: object, folder: Path) -> tuple[bytes, bytes]:
     """The page and what a browser is sent until the first frame arrives."""
     port = free_port()
-    arguments = [str(SCRIPTS / line[0]), *(str(a) for a in line[1:]), "--viewer.websocket-port", str(port)]
+    arguments = [script(line[0]), *(str(a) for a in line[1:]), "--viewer.websocket-port", str(port)]
     with open(folder / "viewer.log", "w") as log:
         process = subprocess.Popen(arguments, cwd=folder, env=environment(), stdout=log, stderr=log)
     try:
