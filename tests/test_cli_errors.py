@@ -103,7 +103,7 @@ def test_output_that_cannot_be_written_is_said_before_the_fit(tmp_path, capsys, 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--bpp", "-1"], "bpp must be positive"),
+        (["--bpp", "-1"], "bpp must be a positive number"),
         (["--bpp", "nan"], "bpp"),
         (["--num-gaussians", "0"], "num_gaussians must be at least 1"),
         (["--steps", "0"], "--steps must be at least 1"),
