@@ -107,7 +107,8 @@ def test_train_writes_what_nerfstudio_expects(fitted: Path):
 def test_viewer_serves_frames(commands: dict[str, Future]):
     page, messages = commands["viewer"].result()
     assert b"<html" in page
-    assert b"Frame" in messages and b"Show the volume" in messages and b"NVIDIA" in messages
+    assert b"Frame" in messages and b"Show the volume" in messages
+    assert torch.cuda.is_available() or b"NVIDIA" in messages  # why the volume cannot be drawn
     assert b"\xff\xd8\xff" in messages  # a frame, as JPEG
 
 
@@ -180,7 +181,7 @@ def test_render_draws_every_frame(commands: dict[str, Future], folder: Path, fit
 def test_export_writes_the_file(commands: dict[str, Future], folder: Path):
     line = finished(commands["export"].result()).strip().splitlines()[-1]
     size = (folder / "exports" / "video.garv").stat().st_size
-    assert re.fullmatch(rf"exports/video\.garv: {size:,} bytes, [\d.]+ bpp, [\d.]+ dB, \d+ frames/s on \w+", line)
+    assert re.fullmatch(rf"exports/video\.garv: {size:,} bytes, [\d.]+ bpp, [\d.]+ dB, \d+ frames/s on [\w:]+", line)
     assert len(codec.load(folder / "exports" / "video.garv")) == 200
 
 
