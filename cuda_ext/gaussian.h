@@ -66,12 +66,12 @@ GARV_HD T clamped(T v, T low, T high) {
   return v > low ? (v < high ? v : high) : low;
 }
 
-// Smallest squared distance from the slice's mean to the pixel centres' rectangle of tile (tile_x, tile_y).
+// Smallest squared distance from the slice's mean to the pixel centres of a box at (x, y), in pixels.
 // A convex quadratic has its minimum over a rectangle on an edge that faces its centre.
 template <typename T>
-GARV_HD T tile_distance(const Slice<T>& s, const Conic<T>& q, int tile_x, int tile_y) {
-  const T x0 = T(tile_x * kTileSize) + T(0.5) - s.x, x1 = x0 + T(kTileSize - 1);
-  const T y0 = T(tile_y * kTileSize) + T(0.5) - s.y, y1 = y0 + T(kTileSize - 1);
+GARV_HD T box_distance(const Slice<T>& s, const Conic<T>& q, int x, int y, int width, int height) {
+  const T x0 = T(x) + T(0.5) - s.x, x1 = x0 + T(width - 1);
+  const T y0 = T(y) + T(0.5) - s.y, y1 = y0 + T(height - 1);
   const T dx = clamped(T(0), x0, x1), dy = clamped(T(0), y0, y1);
   const T ey = clamped(-q.B / q.C * dx, y0, y1);
   const T ex = clamped(-q.B / q.A * dy, x0, x1);
@@ -79,6 +79,11 @@ GARV_HD T tile_distance(const Slice<T>& s, const Conic<T>& q, int tile_x, int ti
   const T on_horizontal = q.A * ex * ex + T(2) * q.B * ex * dy + q.C * dy * dy;
   // Inside along x (dx = 0) the vertical candidate is the centre line, which is no edge but never below the minimum.
   return on_vertical < on_horizontal ? on_vertical : on_horizontal;
+}
+
+template <typename T>
+GARV_HD T tile_distance(const Slice<T>& s, const Conic<T>& q, int tile_x, int tile_y) {
+  return box_distance(s, q, tile_x * kTileSize, tile_y * kTileSize, kTileSize, kTileSize);
 }
 
 // Tiles [x0, x1) x [y0, y1) that the ellipse of squared radius `reach` can touch. Conservative; tile_distance decides.

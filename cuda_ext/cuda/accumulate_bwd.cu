@@ -99,6 +99,28 @@ __device__ __forceinline__ uint32_t half_pair(const ColumnWeights<4>& columns, i
   return to_halves(columns.weight[k], columns.weight[k + 1]);
 }
 
+// Walks down all rows of the tile: weights of a lane's two Gaussians in its four columns, times the features.
+template <bool kSteep>
+__device__ __forceinline__ void sum_rows(ColumnWeights<4> (&columns)[2], const uint32_t* features,
+                                         float (&sums)[kBlocks][4]) {
+  for (int y = 0; y < kTileSize; y += 4) {
+    columns[0].start_rows(y);
+    columns[1].start_rows(y);
+#pragma unroll
+    for (int row = 0; row < 4; ++row, features += kRowWords) {
+      const uint32_t weights[4] = {half_pair(columns[0], 0), half_pair(columns[1], 0), half_pair(columns[0], 2),
+                                   half_pair(columns[1], 2)};
+#pragma unroll
+      for (int block = 0; block < 2 * kBlocks; ++block) {
+        const uint2 b = *reinterpret_cast<const uint2*>(features + block * 64);
+        multiply_add(sums[block % kBlocks], weights, b.x, b.y);
+      }
+      columns[0].next_row<kSteep>(y + row);
+      columns[1].next_row<kSteep>(y + row);
+    }
+  }
+}
+
 // Sums of kGroup Gaussians from `first` on: a lane makes the weights of two of them in four columns, down all rows.
 __device__ __forceinline__ void sum_group(Shared& shared, int first, float left, float top) {
   const int lane = threadIdx.x % 32;
@@ -116,21 +138,10 @@ __device__ __forceinline__ void sum_group(Shared& shared, int first, float left,
   const bool steep = __any_sync(kWholeWarp, columns[0].steep() || columns[1].steep());
   float sums[kBlocks][4] = {};
   const uint32_t* features = shared.features + lane * 2;
-  for (int y = 0; y < kTileSize; y += 4) {
-    columns[0].start_rows(y);
-    columns[1].start_rows(y);
-#pragma unroll
-    for (int row = 0; row < 4; ++row, features += kRowWords) {
-      const uint32_t weights[4] = {half_pair(columns[0], 0), half_pair(columns[1], 0), half_pair(columns[0], 2),
-                                   half_pair(columns[1], 2)};
-#pragma unroll
-      for (int block = 0; block < 2 * kBlocks; ++block) {
-        const uint2 b = *reinterpret_cast<const uint2*>(features + block * 64);
-        multiply_add(sums[block % kBlocks], weights, b.x, b.y);
-      }
-      columns[0].next_row(y + row, steep);
-      columns[1].next_row(y + row, steep);
-    }
+  if (steep) {
+    sum_rows<true>(columns, features, sums);
+  } else {
+    sum_rows<false>(columns, features, sums);
   }
 #pragma unroll
   for (int block = 0; block < kBlocks; ++block) {

@@ -65,11 +65,12 @@ struct ColumnWeights {
     }
   }
 
-  // From `row` to the next one; `recompute` without the recurrence.
-  __device__ __forceinline__ void next_row(int row, bool recompute) {
+  // From `row` to the next one; kSteep without the recurrence.
+  template <bool kSteep>
+  __device__ __forceinline__ void next_row(int row) {
 #pragma unroll
     for (int k = 0; k < kColumns; ++k) {
-      weight[k] = recompute ? weight_at(k, dy0 + (row + 1)) : weight[k] * ratio[k];
+      weight[k] = kSteep ? weight_at(k, dy0 + (row + 1)) : weight[k] * ratio[k];
       ratio[k] *= bend;
     }
   }
