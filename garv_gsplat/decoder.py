@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from garv_gsplat.codec import load
+from garv_gsplat.gaussians import VideoGaussians
 from garv_gsplat.ops import PairBudget
 from garv_gsplat.rendering import DECODING_TAU, view_volume
 from garv_gsplat.volume import VideoInfo
@@ -31,12 +32,12 @@ class VideoDecoder:
 
     def __init__(
         self,
-        source: str | os.PathLike | bytes,
+        source: str | os.PathLike | bytes | VideoGaussians,
         *,
         device: torch.device | str | None = None,
         tau: float = DECODING_TAU,
     ) -> None:
-        """Open a `.garv`, a path or its bytes.
+        """Open a `.garv`, a path or its bytes; or decode Gaussians that are at hand.
 
         device: where frames are decoded and stay; a GPU if there is one, else the CPU.
         tau: grey levels of 255 below which a Gaussian is left out of a tile of 16x16 pixels; 0 leaves out nothing.
@@ -44,7 +45,7 @@ class VideoDecoder:
         Raises GarvFormatError for what is not a whole `.garv`, OSError where the file cannot be read.
         """
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        gaussians = load(source)
+        gaussians = source if isinstance(source, VideoGaussians) else load(source)
         self.metadata: VideoInfo = gaussians.info
         """size and timing of the video"""
         self.num_gaussians = len(gaussians)
@@ -71,7 +72,7 @@ class VideoDecoder:
     def get_frames_at(self, indices: Sequence[int] | Tensor) -> Tensor:
         """Frames uint8 [B, H, W, C] at indices [B], in that order; negative ones count from the end.
 
-        Raises IndexError for an index outside of the video.
+        Raises IndexError for an index outside of the video, TypeError for what is no whole number.
         """
         chosen = [self._index(i) for i in (indices.tolist() if isinstance(indices, Tensor) else indices)]
         info = self.metadata
@@ -103,6 +104,8 @@ class VideoDecoder:
         out.copy_(image.mul_(255).add_(0.5).clamp_(0, 255))  # half up: the copy to uint8 cuts the fraction off
 
     def _index(self, index: int) -> int:
+        if isinstance(index, bool):
+            raise TypeError(f"a frame is chosen by its number, got {index}; of a mask give the indices that it keeps")
         index, count = operator.index(index), len(self)
         if not -count <= index < count:
             raise IndexError(f"frame {index} does not exist: the video has {count} frames, {-count} to {count - 1}")

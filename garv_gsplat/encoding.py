@@ -14,7 +14,7 @@ from torch import Tensor
 from garv_gsplat.codec import save
 from garv_gsplat.fitting import FitConfig, FitProgress, FitResult, check_memory, fit, gaussians_for
 from garv_gsplat.measuring import FileReport, report
-from garv_gsplat.video import Video, check_writable, read_info, read_video, video_from_array
+from garv_gsplat.video import Video, VideoError, check_writable, read_info, read_video, video_from_array
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class EncodeResult(FileReport):
     num_gaussians: int
     interrupted: bool
     """whether Ctrl-C ended the fit early"""
+    notes: tuple[str, ...]
+    """what the user should know about how the source was taken, one line each: a file cut short, 10 bits as 8"""
 
 
 def read_source(
@@ -47,6 +49,8 @@ def read_source(
     Returns the video and the forecast of the fit's memory in bytes. Raises VideoError and FitMemoryError.
     """
     check_writable(path)
+    if os.path.exists(path) and os.path.exists(source) and os.path.samefile(source, path):
+        raise VideoError(f"{path}: is the video itself, which would be overwritten; give the .garv another name")
     part = {"start": start, "duration": duration, "frame_rate": frame_rate}
     info = read_info(source, **part)
     forecast = check_memory(info, config, gaussians_for(config, info), fit_device(device))
@@ -98,6 +102,7 @@ def encode(
         steps=result.steps,
         num_gaussians=len(result.gaussians),
         interrupted=result.interrupted,
+        notes=video.notes,
     )
 
 

@@ -30,6 +30,10 @@ class VideoGaussians:
         for name, shape in expected.items():
             if tuple(getattr(self, name).shape) != shape:
                 raise ValueError(f"{name} must be {list(shape)}, got {list(getattr(self, name).shape)}")
+        kinds = {(tensor.dtype, tensor.device) for tensor in (self.means, self.cholesky, self.colors)}
+        if len(kinds) > 1 or self.means.dtype not in (torch.float32, torch.float64):
+            got = " and ".join(sorted(f"{dtype} on {device}" for dtype, device in kinds))
+            raise ValueError(f"means, cholesky and colors must all be float32 or float64 on one device, got {got}")
 
     def __len__(self) -> int:
         return len(self.means)

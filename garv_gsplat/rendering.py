@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -42,9 +43,13 @@ def rasterization(
 
     Shrinking is antialiased: each Gaussian is widened by the variance of the pixels it is averaged over and dimmed so
     that its sum stays. Differentiable in the Gaussians' tensors.
+
+    Raises ValueError for times, a size, an axis or a tau that is not of this kind, TypeError for a broken size.
     """
     view = view_volume(gaussians, size=size, crop=crop, axis=axis, tau=tau)
     positions = torch.as_tensor(times, dtype=view.means.dtype, device=view.means.device) * view.depth
+    if positions.ndim != 1:
+        raise ValueError(f"times must be [B], one position a slice, got {list(positions.shape)}")
     return view.render(positions, pair_budget or PairBudget())
 
 
@@ -85,7 +90,7 @@ def view_volume(
     axes = (*_IMAGE_AXES[axis], axis)
     ranges = [crop.range(a) for a in axes[:2]] + [(0.0, 1.0)]
     native = [resolution[a] * (high - low) for a, (low, high) in zip(axes, ranges)]
-    width, height = size or (max(1, round(native[0])), max(1, round(native[1])))
+    width, height = map(operator.index, size or (max(1, round(native[0])), max(1, round(native[1]))))
     if width < 1 or height < 1:
         raise ValueError(f"size must be at least 1x1, got {width}x{height}")
     counts = (width, height, resolution[axis])

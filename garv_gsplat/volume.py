@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from math import isfinite
+from operator import index
 
 
 @dataclass(frozen=True)
@@ -21,13 +23,18 @@ class VideoInfo:
     frames: int
     """number of frames"""
     frame_rate: Fraction = Fraction(25)
-    """frames per second (the average, when `timestamps` is given)"""
+    """frames per second (the average, when `timestamps` is given); other numbers become their exact fraction"""
     timestamps: tuple[Fraction, ...] | None = None
     """seconds at which each frame is shown, from 0, strictly increasing; None when the rate is constant"""
     channels: int = 3
     """values per pixel, 1 to 8; 3 is RGB"""
 
     def __post_init__(self) -> None:
+        for name in ("width", "height", "frames", "channels"):
+            object.__setattr__(self, name, index(getattr(self, name)))
+        if not isfinite(self.frame_rate):
+            raise ValueError(f"frame_rate must be a number of frames per second, got {self.frame_rate}")
+        object.__setattr__(self, "frame_rate", Fraction(self.frame_rate))
         for name in ("width", "height", "frames"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")

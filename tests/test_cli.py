@@ -72,6 +72,15 @@ def test_summary_is_what_the_file_gives(tmp_path, capsys):
     assert quality > 20
 
 
+def test_a_size_that_no_file_reaches_is_said(tmp_path, capsys):
+    source = media.make_video(tmp_path / "v.mp4", media.pattern(2))
+    arguments = [str(source), str(tmp_path / "v.garv"), "--steps", "2", "--bpp", "1e-9", "--device", "cpu"]
+    assert main(["encode", *arguments]) == 0
+    assert "1e-09 bpp cannot be reached" in capsys.readouterr().err
+    assert main(["encode", *arguments, "--num-gaussians", "2"]) == 0
+    assert "cannot be reached" not in capsys.readouterr().err
+
+
 def test_part_of_a_video(tmp_path):
     source = media.make_video(tmp_path / "v.mp4", media.pattern(25))
     path = tmp_path / "v.garv"
@@ -128,7 +137,7 @@ def test_version(capsys):
     assert capsys.readouterr().out == f"garv {__version__}\n"
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["encode", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["encode", "--help"], ["bench", "--help"]])
 def test_help_is_quick(arguments):
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
     seconds = []

@@ -108,7 +108,9 @@ def test_output_that_cannot_be_written_is_said_before_the_fit(tmp_path, capsys, 
         (["--num-gaussians", "0"], "num_gaussians must be at least 1"),
         (["--steps", "0"], "--steps must be at least 1"),
         (["--device", "tpu"], "--device must be cpu"),
+        (["--device", "cpu:1"], "--device must be cpu"),
         (["--device", "cuda:99"], "--device cuda:99"),
+        (["--seed", "99999999999"], "seed must be from 0"),
         (["--start", "99"], "no frame from 99 s"),
         (["--duration", "0"], "duration is 0"),
         (["--frame-rate", "10"], "frame_rate is for folders"),
@@ -119,11 +121,16 @@ def test_bad_arguments(tmp_path, capsys, arguments, message):
     assert_refused(capsys, tmp_path, ["encode", source, tmp_path / "v.garv", *arguments], message)
 
 
+def test_the_video_itself_is_not_overwritten(tmp_path, capsys):
+    source = media.make_video(tmp_path / "v.mkv", media.pattern(2)).rename(tmp_path / "v.garv")
+    assert_refused(capsys, tmp_path, ["encode", source, source, *QUICK], "is the video itself")
+
+
 def test_a_fit_that_is_too_large_is_refused_before_the_video_is_read(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(encoding, "read_video", lambda *_, **__: pytest.fail("the video was read first"))
     source = media.make_video(tmp_path / "v.mp4", media.pattern(2))
     arguments = ["--num-gaussians", str(10**12), "--device", "cpu"]
-    assert_refused(capsys, tmp_path, ["encode", source, tmp_path / "v.garv", *arguments], "--duration")
+    assert_refused(capsys, tmp_path, ["encode", source, tmp_path / "v.garv", *arguments], "not even one frame")
 
 
 @pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory")])
@@ -197,6 +204,12 @@ def test_bad_output_of_decode(tmp_path, capsys, garv_file, output, message):
     assert_refused(capsys, tmp_path, ["decode", garv_file, "--output", tmp_path / output], message)
 
 
+def test_the_garv_itself_is_not_overwritten(tmp_path, capsys, garv_file):
+    path = tmp_path / "v.mp4"
+    path.write_bytes(garv_file.read_bytes())
+    assert_refused(capsys, tmp_path, ["decode", path, "--output", path], "is the .garv itself")
+
+
 def test_decoding_that_fails_midway_leaves_nothing(tmp_path, capsys, monkeypatch, garv_file):
     def frames(self):
         yield self[:2]
@@ -258,6 +271,7 @@ def test_ctrl_c_while_fitting_keeps_what_is_fitted(tmp_path):
     assert f"{path} holds what was fitted so far" in " ".join(shown.split())
     assert "Traceback" not in shown
     assert "dB" in shown
+    assert re.search(r"ETA +\d+:\d\d", re.sub(r"\x1b\[[\d;]*m", "", shown)), "time left"
     assert output.startswith(f"{path}: ")
     assert len(output.splitlines()) == 1
     assert main(["info", str(path)]) == 0

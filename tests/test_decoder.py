@@ -97,6 +97,8 @@ def test_what_is_no_index_is_a_type_error(decoder):
         decoder["0"]
     with pytest.raises(TypeError):
         decoder[1.0]
+    with pytest.raises(TypeError, match="of a mask give the indices"):
+        decoder.get_frames_at(torch.tensor([True, False]))
     with pytest.raises(ValueError, match="batch must be at least 1 frame, got 0"):
         next(decoder.frames(batch=0))
 

@@ -72,3 +72,11 @@ def test_shapes_are_checked():
         VideoGaussians(torch.zeros(5, 3), torch.zeros(5, 5), torch.zeros(5, 3), INFO)
     with pytest.raises(ValueError, match=r"colors must be \[5, 3\], got \[5, 1\]"):
         VideoGaussians(torch.zeros(5, 3), torch.zeros(5, 6), torch.zeros(5, 1), INFO)
+
+
+def test_tensors_of_different_kinds_are_refused():
+    means, cholesky, colors = torch.zeros(2, 3), torch.zeros(2, 6), torch.zeros(2, 3)
+    with pytest.raises(ValueError, match="must all be float32 or float64 on one device, got torch.float32 on cpu and"):
+        VideoGaussians(means, cholesky, colors.double(), INFO)
+    with pytest.raises(ValueError, match="got torch.float16 on cpu"):
+        VideoGaussians(means.half(), cholesky.half(), colors.half(), INFO)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from garv_gsplat import PRESETS, VideoDecoder, read_info
 from garv_gsplat.cli import main
+from garv_gsplat.cli.bench import Bench
 from tests import media
 from tests.test_examples import example
 
@@ -43,6 +45,7 @@ def command_lines(page: str) -> list[str]:
 def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     for preset in PRESETS.values():
         monkeypatch.setattr(preset, "steps", 3)
+    monkeypatch.setattr(Bench.__dataclass_fields__["seconds"], "default", 0.02)
 
 
 @pytest.fixture
@@ -60,6 +63,7 @@ def test_commands_of_garv(folder, few_steps, capsys):
         assert main(shlex.split(line)[1:]) == 0, capsys.readouterr().err
     assert read_info("out.mp4").frames == 100
     assert len(VideoDecoder("part.garv", device="cpu")) == 50
+    assert json.loads(Path("bench.json").read_text())["results"]
 
 
 def test_python_example(folder, few_steps, capsys):

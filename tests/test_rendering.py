@@ -107,3 +107,12 @@ def test_cutoffs():
 def test_bad_arguments(gaussians, arguments, message):
     with pytest.raises(ValueError, match=message):
         rasterization(gaussians, [0.5], **arguments)
+
+
+def test_bad_times_and_broken_sizes(gaussians):
+    with pytest.raises(ValueError, match=r"times must be \[B\], one position a slice, got \[\]"):
+        rasterization(gaussians, 0.5)
+    with pytest.raises(ValueError, match=r"got \[1, 2\]"):
+        rasterization(gaussians, [[0.5, 0.6]])
+    with pytest.raises(TypeError, match="float"):
+        rasterization(gaussians, [0.5], size=(4.5, 3))

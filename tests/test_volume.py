@@ -27,6 +27,7 @@ def test_timestamps():
         ({"width": 0}, "width must be at least 1, got 0"),
         ({"frames": -2}, "frames must be at least 1, got -2"),
         ({"channels": 9}, "channels must be 1 to 8, got 9"),
+        ({"frame_rate": float("nan")}, "frame_rate must be a number of frames per second, got nan"),
         ({"frame_rate": Fraction(0)}, "frame_rate must be positive"),
         ({"timestamps": (Fraction(0),)}, "one entry a frame"),
         ({"timestamps": (Fraction(0), Fraction(0))}, "must increase"),
@@ -35,6 +36,14 @@ def test_timestamps():
 def test_info_refuses(arguments, message):
     with pytest.raises(ValueError, match=message):
         VideoInfo(**{"width": 2, "height": 2, "frames": 2, **arguments})
+
+
+def test_frame_rates_of_any_kind_become_fractions():
+    for rate in (25, 12.5, Fraction(30000, 1001)):
+        info = VideoInfo(2, 2, 2, rate)
+        assert isinstance(info.frame_rate, Fraction) and info.frame_rate == rate
+    with pytest.raises(TypeError):
+        VideoInfo(2.5, 2, 2)
 
 
 def test_box_from_pixels():

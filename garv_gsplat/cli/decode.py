@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,6 +39,8 @@ class Decode:
         from garv_gsplat.decoder import VideoDecoder
         from garv_gsplat.video import VideoWriter
 
+        if self.output.is_file() and self.file.exists() and self.output.samefile(self.file):
+            raise CommandError(f"{self.output}: is the .garv itself, which would be overwritten; give another name")
         decoder = VideoDecoder(self.file, device=parse_device(self.device))
         info = decoder.metadata
         with progress_bars() as bars:
@@ -70,7 +73,7 @@ def _image_folder(folder: Path, info: VideoInfo) -> Iterator[Callable[[Tensor], 
     if folder.exists():
         raise CommandError(f"{folder}: is already there; give the name of a new folder")
     check_writable(folder)
-    part = folder.with_name(f".{folder.name}.part")
+    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     part.mkdir()
     written = 0
 

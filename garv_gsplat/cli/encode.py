@@ -103,6 +103,8 @@ class Encode:
             tell(f"stopped while measuring; {self.output} is complete")
             return INTERRUPTED
         result(_summary(outcome))
+        if config.num_gaussians is None and outcome.bpp > config.bpp:
+            tell(f"note: {config.bpp:g} bpp cannot be reached: no file of this video is smaller")
         if not outcome.interrupted:
             return 0
         tell(f"stopped after {outcome.steps} of {steps} steps; {self.output} holds what was fitted so far")

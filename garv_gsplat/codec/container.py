@@ -36,7 +36,10 @@ def file_bits(num_gaussians: int, info: VideoInfo) -> int:
 
 
 def gaussians_for_bpp(bpp: float, info: VideoInfo) -> int:
-    """Gaussians, at least 1, whose file has at most `bpp` bits per pixel of the video, whatever deflating saves."""
+    """Gaussians whose file has at most `bpp` bits per pixel of the video, whatever deflating saves.
+
+    At least 1, though the smallest file of a very small video may be larger than asked for.
+    """
     per_gaussian = file_bits(1, info) - file_bits(0, info)
     return max(1, int((bpp * info.pixels - file_bits(0, info)) / per_gaussian))
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from math import ceil, inf
-from typing import Literal
+from typing import Literal, get_args
 
 # exp(-q / 2) at q = 11.345, the radius that holds 99 % of a 3D Gaussian (chi-square, 3 degrees of freedom).
 TAU_99_PERCENT = 0.00344
+
+Schedule = Literal["cosine", "plateau"]
+Parametrization = Literal["pixel", "gaussian-image"]
 
 
 @dataclass
@@ -28,7 +31,7 @@ class FitConfig:
     """Adam's step for the colours, 1.0 is white"""
     warmup: float = 0.015
     """part of the steps over which the steps' sizes grow from 0"""
-    schedule: Literal["cosine", "plateau"] = "cosine"
+    schedule: Schedule = "cosine"
     """cosine: full size to the middle, then down to final_lr; plateau: halved when an epoch's loss stops falling"""
     final_lr: float = 0.02
     """size of the last steps, relative to the first (cosine)"""
@@ -38,7 +41,7 @@ class FitConfig:
     """part of the steps after which values are rounded as the file will round them; 1 never rounds while fitting"""
     tau: float = 1 / 255
     """a Gaussian is left out of a tile where its weight p(t) exp(-d/2) stays below this; 0 leaves out nothing"""
-    parametrization: Literal["pixel", "gaussian-image"] = "pixel"
+    parametrization: Parametrization = "pixel"
     """pixel: the values themselves in pixels and frames, started from the video; gaussian-image: atanh positions and
     Cholesky entries plus a half, started at random, as in GaussianImage"""
     seed: int = 0
@@ -57,8 +60,17 @@ class FitConfig:
         for name in ("warmup", "rounding_from"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is a part of the steps, from 0 to 1, got {getattr(self, name)}")
+        if not 0 <= self.final_lr <= 1:
+            raise ValueError(f"final_lr is relative to the first steps, from 0 to 1, got {self.final_lr}")
+        if self.plateau_patience < 0:
+            raise ValueError(f"plateau_patience must not be negative, got {self.plateau_patience}")
         if not 0 <= self.tau < 1:
             raise ValueError(f"tau must be in [0, 1), got {self.tau}")
+        for name, known in (("schedule", get_args(Schedule)), ("parametrization", get_args(Parametrization))):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be {' or '.join(known)}, got {getattr(self, name)!r}")
+        if not 0 <= self.seed < 2**31:
+            raise ValueError(f"seed must be from 0 to 2^31 - 1, got {self.seed}")
 
     @property
     def learning_rates(self) -> dict[str, float]:

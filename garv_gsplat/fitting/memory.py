@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import bisect
+
 import psutil
 import torch
 
 from garv_gsplat.fitting.config import FitConfig
+from garv_gsplat.fitting.field import gaussians_for
+from garv_gsplat.video import estimate_bytes
 from garv_gsplat.volume import VideoInfo
 
 _NUMBERS = 9  # floats of a Gaussian's geometry
@@ -28,28 +32,43 @@ def forecast(info: VideoInfo, config: FitConfig, num_gaussians: int) -> int:
     parameters = num_gaussians * (_NUMBERS + info.channels) * 4 * _PARAMETER_COPIES
     images = batch * frame * info.channels * 4 * _IMAGE_COPIES
     lists = batch * frame // _TILE_PIXELS * _PAIRS_PER_TILE * 4
-    return info.pixels * info.channels + parameters + images + lists
+    return estimate_bytes(info) + parameters + images + lists
 
 
-def check_memory(info: VideoInfo, config: FitConfig, num_gaussians: int, device: torch.device) -> int:
-    """`forecast`, or FitMemoryError when `device` (or the host, which reads the frames) has less free."""
-    needed = forecast(info, config, num_gaussians)
-    available = _available(device)
-    if needed > available:
-        part = available / needed
-        seconds = float(info.duration) * part * 0.9
+def check_memory(
+    info: VideoInfo, config: FitConfig, num_gaussians: int, device: torch.device, *, frames_read: bool = False
+) -> int:
+    """`forecast`, or FitMemoryError when `device` (or the host, which reads the frames) has less free.
+
+    frames_read: the frames are in the host's memory already, and so not in what is free there.
+    """
+    needed, available = forecast(info, config, num_gaussians), _available(device)
+    held = estimate_bytes(info) if frames_read else 0
+    if needed > available + (held if device.type == "cpu" else 0):
         raise FitMemoryError(
             f"fitting {info.frames} frames of {info.width}x{info.height} with {num_gaussians} Gaussians takes about "
-            f"{_gib(needed)}, {device} has {_gib(available)} free: about {seconds:.1f} s of the video (--duration) or "
-            f"{part * 0.9:.0%} of its pixels would fit"
+            f"{_gib(needed)}, {device} has {_gib(available)} free: {_what_would_fit(info, config, available)}"
         )
-    frames = info.pixels * info.channels
+    frames = estimate_bytes(info) - held
     if device.type == "cuda" and frames > _available(torch.device("cpu")):
         raise FitMemoryError(
             f"the frames take {_gib(frames)} of the host's memory, {_gib(_available(torch.device('cpu')))} are free: "
             "give a shorter part of the video (--duration)"
         )
     return needed
+
+
+def _what_would_fit(info: VideoInfo, config: FitConfig, available: int) -> str:
+    """The longest part of the video whose forecast stays within `available`, a tenth of it spared."""
+
+    def fits(frames: int) -> bool:
+        part = VideoInfo(info.width, info.height, frames, channels=info.channels)
+        return forecast(part, config, gaussians_for(config, part)) <= 0.9 * available
+
+    frames = bisect.bisect_left(range(1, info.frames), True, key=lambda frames: not fits(frames))
+    if frames > 0:
+        return f"about {frames / float(info.frame_rate):.1f} s of the video (--duration), {frames} frames, would fit"
+    return "not even one frame would fit; give smaller frames or fewer Gaussians (--bpp, --num-gaussians)"
 
 
 def _available(device: torch.device) -> int:

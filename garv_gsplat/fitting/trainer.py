@@ -70,10 +70,12 @@ def fit(
     """
     video = video if isinstance(video, Video) else video_from_array(video)
     config = config or FitConfig()
+    if steps is not None and steps < 0:
+        raise ValueError(f"steps must not be negative, got {steps}")
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     steps = PRESETS["garv"].steps_for(video.info.frames) if steps is None else steps
     n = gaussians_for(config, video.info)
-    check_memory(video.info, config, n, device)
+    check_memory(video.info, config, n, device, frames_read=True)
 
     frames = video.frames.to(device)
     field = GaussianField(config, video.info, n).to(device)

@@ -101,6 +101,12 @@ class GarvTrainerConfig(TrainerConfig):
         """
         if self._data() is None:
             refuse("no video: give --data with a video file or a folder of images")
+        if self.machine.device_type == "cuda" and not torch.cuda.is_available():
+            refuse("--machine.device-type cuda: torch sees no GPU here; give cpu, or leave it out")
+        if self.steps_for(frames=1) < 1:
+            refuse(
+                f"a fit has at least 1 step, got --max-num-iterations {self.max_num_iterations}, epochs {self.epochs}"
+            )
         for owner in (self, self.pipeline.datamanager, self.pipeline.datamanager.dataparser):
             owner.data = self._data()
         self.output_dir = Path(self.output_dir).expanduser().absolute()

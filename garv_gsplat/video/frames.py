@@ -37,6 +37,13 @@ class Video:
     notes: tuple[str, ...] = ()
     """what the user should know about how the source was taken, one line each"""
 
+    def __post_init__(self) -> None:
+        info = self.info
+        wanted = (info.frames, info.height, info.width, info.channels)
+        if tuple(self.frames.shape) != wanted or self.frames.dtype != torch.uint8:
+            got = f"{list(self.frames.shape)} {self.frames.dtype}"
+            raise VideoError(f"frames of a Video must be {list(wanted)} uint8 as its info says, got {got}")
+
 
 def estimate_bytes(info: VideoInfo) -> int:
     """Bytes that the frames of a video of this size take in memory, known before reading it."""
@@ -53,6 +60,8 @@ def video_from_array(array: np.ndarray | Tensor, frame_rate: int | float | Fract
     Raises:
         VideoError: another shape or type.
     """
+    if not isinstance(array, (np.ndarray, Tensor)):
+        raise VideoError(f"frames must be a NumPy array or a torch tensor, got {type(array).__name__}")
     if array.ndim != 4 or 0 in array.shape or array.shape[3] > 8:
         raise VideoError(f"array has shape {tuple(array.shape)}; give [frames, height, width, channels (1 to 8)]")
     if str(array.dtype).removeprefix("torch.") != "uint8":

@@ -77,7 +77,7 @@ class VideoWriter:
         if suffix not in FORMATS:
             raise VideoError(f"{self.path}: cannot write '{suffix}' files; let the name end in {' or '.join(FORMATS)}")
         if info.channels != 3:
-            raise VideoError(f"{self.path}: a video file holds 3 channels, the video has {info.channels}")
+            raise VideoError(f"{self.path}: a video file holds RGB, the video has {info.channels} channels")
         if not 0 <= crf <= 51:
             raise VideoError(f"{self.path}: crf is {crf}; give 0 (best) to 51")
         _check_encoder(self.path)

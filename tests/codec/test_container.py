@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import struct
 import zlib
 from fractions import Fraction
@@ -288,3 +289,10 @@ def test_bytes_load_like_their_file(small_file, tmp_path):
     a, b = load(tmp_path / "a.garv"), load(small_file)
     assert isinstance(a, VideoGaussians)
     assert torch.equal(a.means, b.means)
+
+
+def test_an_error_passes_from_process_to_process():
+    with pytest.raises(GarvFormatError) as caught:
+        load(b"\x89GARV\r\n\x1a\xff\xff\xff\xff")
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert (str(copy), copy.field, copy.offset) == (str(caught.value), "version", 8)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 
-from garv_gsplat.fitting import FitConfig, FitMemoryError, check_memory, fit
+from garv_gsplat.fitting import FitConfig, FitMemoryError, check_memory, fit, gaussians_for, memory
 from garv_gsplat.fitting.memory import forecast
 from garv_gsplat.metrics import psnr
 from garv_gsplat.rendering import rasterization
@@ -59,6 +62,11 @@ def test_gaussian_image_parametrisation_fits_too():
     assert losses[-1] > losses[0]
 
 
+def test_a_number_of_steps_that_cannot_be_is_refused():
+    with pytest.raises(ValueError, match="steps must not be negative, got -1"):
+        fit(FRAMES, CONFIG, steps=-1, device="cpu")
+
+
 def test_progress_is_reported():
     seen = []
     fit(FRAMES, CONFIG, steps=30, device="cpu", progress=seen.append)
@@ -85,14 +93,59 @@ def test_one_frame_of_one_pixel():
 
 def test_too_large_a_video_is_refused_before_it_starts():
     info = VideoInfo(7680, 4320, 100_000)
-    with pytest.raises(FitMemoryError, match=r"takes about .* GiB, cpu has .* GiB free: about .* s of the video"):
+    with pytest.raises(FitMemoryError, match=r"takes about .* GiB, cpu has .* GiB free: "):
         check_memory(info, FitConfig(), 1_000_000, torch.device("cpu"))
+
+
+def test_a_refusal_says_what_would_fit(monkeypatch):
+    info, config = VideoInfo(1920, 1080, 1000), FitConfig()
+    monkeypatch.setattr(memory, "_available", lambda device: 2 << 30)
+    with pytest.raises(
+        FitMemoryError, match=r"about [\d.]+ s of the video \(--duration\), \d+ frames, would fit"
+    ) as told:
+        check_memory(info, config, gaussians_for(config, info), torch.device("cpu"))
+    frames = int(re.search(r"(\d+) frames, would", str(told.value))[1])
+    part, longer = VideoInfo(1920, 1080, frames), VideoInfo(1920, 1080, frames * 2)
+    check_memory(part, config, gaussians_for(config, part), torch.device("cpu"))
+    with pytest.raises(FitMemoryError):
+        check_memory(longer, config, gaussians_for(config, longer), torch.device("cpu"))
+    with pytest.raises(FitMemoryError, match="not even one frame would fit"):
+        config = FitConfig(num_gaussians=10**12)
+        check_memory(info, config, 10**12, torch.device("cpu"))
+
+
+def test_frames_that_were_read_are_not_counted_again(monkeypatch):
+    info, config = VideoInfo(1920, 1080, 1000), FitConfig(num_gaussians=10)
+    free = forecast(info, config, 10) - info.pixels * 3
+    monkeypatch.setattr(memory, "_available", lambda device: free)
+    check_memory(info, config, 10, torch.device("cpu"), frames_read=True)
+    with pytest.raises(FitMemoryError):
+        check_memory(info, config, 10, torch.device("cpu"))
 
 
 def test_the_forecast_counts_frames_and_parameters():
     small, config = VideoInfo(64, 48, 10), FitConfig()
     assert forecast(small, config, 1000) > small.pixels * 3 + 1000 * 12 * 4 * 4
     assert forecast(small, config, 2000) - forecast(small, config, 1000) >= 1000 * 12 * 4 * 4
+
+
+_PEAK = """
+import resource, psutil, torch
+from garv_gsplat import FitConfig, VideoInfo, fit
+from garv_gsplat.fitting.memory import forecast
+fit(torch.zeros(2, 16, 16, 3, dtype=torch.uint8), FitConfig(num_gaussians=4), steps=2, device="cpu")
+before = psutil.Process().memory_info().rss  # with all libraries loaded
+frames, config = torch.randint(0, 256, (16, 480, 854, 3), dtype=torch.uint8), FitConfig(num_gaussians=50_000)
+fit(frames, config, steps=3, device="cpu")
+peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # Linux counts in KiB
+print(peak - before, forecast(VideoInfo(854, 480, 16), config, 50_000))
+"""
+
+
+def test_the_forecast_is_no_less_than_what_a_cpu_fit_takes():
+    output = subprocess.run([sys.executable, "-c", _PEAK], check=True, capture_output=True, text=True).stdout
+    taken, expected = map(int, output.split())
+    assert taken <= expected <= 4 * taken
 
 
 @pytest.mark.cuda

@@ -35,6 +35,12 @@ def field_of(config: FitConfig | None = None, n: int = 50) -> GaussianField:
         ({"warmup": 1.5}, "warmup is a part of the steps"),
         ({"rounding_from": -0.1}, "rounding_from is a part of the steps"),
         ({"tau": 1.0}, r"tau must be in \[0, 1\)"),
+        ({"final_lr": -1.0}, "final_lr is relative to the first steps"),
+        ({"plateau_patience": -1}, "plateau_patience must not be negative"),
+        ({"schedule": "cosin"}, "schedule must be cosine or plateau, got 'cosin'"),
+        ({"parametrization": "paper"}, "parametrization must be pixel or gaussian-image, got 'paper'"),
+        ({"seed": -1}, "seed must be from 0"),
+        ({"seed": 2**31}, "seed must be from 0"),
     ],
 )
 def test_settings_are_checked(arguments, message):

@@ -148,6 +148,17 @@ def test_no_video_at_all(configure: Configure, capfd):
     refused(configure(data=None), capfd, "--data")
 
 
+def test_no_steps(configure: Configure, capfd):
+    refused(configure(steps=0), capfd, "at least 1 step", "--max-num-iterations 0")
+
+
+def test_no_gpu(configure: Configure, capfd, monkeypatch: pytest.MonkeyPatch):
+    config = configure()
+    config.machine.device_type = "cuda"
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    refused(config, capfd, "--machine.device-type cuda", "no GPU")
+
+
 def test_unwritable_output_is_said_before_the_fit(configure: Configure, tmp_path: Path, capfd):
     (tmp_path / "file").touch()
     refused(configure(output_dir=tmp_path / "file" / "outputs"), capfd, "file", "--output-dir")
