@@ -19,8 +19,9 @@ STABLE_ABI = "-DTORCH_TARGET_VERSION=0x020a000000000000"  # torch 2.10
 # What gcc may assume: no traps, no errno. Infinities stay, for a cutoff may be infinite, and so does the order of a
 # sum, for the exponential rounds by adding and taking away a large number.
 MATH = ["-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros"]
-# Turing is the oldest that CUDA 13 compiles for; the PTX of the newest serves what comes after.
-DEFAULT_ARCHITECTURES = "7.5;8.0;8.6;9.0+PTX"
+# Ampere is the oldest with the matrix product that the backward is made of; the PTX of the newest serves what comes
+# after.
+DEFAULT_ARCHITECTURES = "8.0;8.6;9.0+PTX"
 
 
 def cuda_obstacle() -> str | None:

@@ -5,6 +5,11 @@
 
 #include <cstdint>
 
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+#error \
+    "the CUDA kernels need compute capability 8.0 (Ampere) or later: name one in TORCH_CUDA_ARCH_LIST, or build with GARV_BUILD_CUDA=0"
+#endif
+
 namespace garv {
 
 constexpr unsigned kWholeWarp = 0xffffffffu;
