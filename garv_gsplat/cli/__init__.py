@@ -31,6 +31,7 @@ def _command(args: list[str]) -> int:
     import tyro
 
     from garv_gsplat import __version__
+    from garv_gsplat.cli.bench import Bench
     from garv_gsplat.cli.decode import Decode
     from garv_gsplat.cli.encode import Encode
     from garv_gsplat.cli.info import Info
@@ -39,7 +40,7 @@ def _command(args: list[str]) -> int:
         sys.stdout.write(f"garv {__version__}\n")
         return 0
     description = "Video as a sum of 3D Gaussians over space and time."
-    return tyro.cli(Encode | Decode | Info, prog="garv", description=description, args=args).run()
+    return tyro.cli(Encode | Decode | Info | Bench, prog="garv", description=description, args=args).run()
 
 
 def _fail(message: str, code: int) -> int:

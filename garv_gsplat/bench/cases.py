@@ -1,0 +1,173 @@
+"""What is timed: launches over the same frames of a target, in each of the ways that the package renders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from garv_gsplat.bench.targets import Target
+from garv_gsplat.decoder import VideoDecoder
+from garv_gsplat.fitting import FitConfig, GaussianField
+from garv_gsplat.gaussians import VideoGaussians
+from garv_gsplat.ops import PairBudget
+from garv_gsplat.rendering import VolumeView, color_cutoffs, view_volume
+from garv_gsplat.volume import Box
+
+Kind = Literal["forward", "decode", "forward+backward"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all cases of a run share."""
+
+    device: torch.device
+    batches: tuple[int, ...]
+    """frames a launch"""
+    tau: float
+    """of forward and decode, in grey levels of 255"""
+    fit_tau: float
+    """of forward+backward, in weights p(t) exp(-d/2)"""
+    crop: tuple[int, int] | None
+    """columns and rows of crops; 9/16 of each side if None"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the results."""
+
+    kind: Kind
+    mode: Literal["throughput", "latency"]
+    batch: int
+    cropped: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.kind}{' of a crop' if self.cropped else ''}, {self.mode}, {self.frames}"
+
+    @property
+    def frames(self) -> str:
+        """How many at once; the decoder itself may make several launches of a call."""
+        if self.mode == "latency":
+            return "1, alone"
+        return f"{self.batch} a {'call' if self.kind == 'decode' else 'launch'}"
+
+
+def cases(kinds: tuple[Kind, ...], batches: tuple[int, ...]) -> list[Case]:
+    """Every launch size as throughput, and one frame alone as latency; crops of what is rendered, too."""
+    found = []
+    for kind in kinds:
+        for cropped in (False, True) if kind == "forward" else (False,):
+            found += [Case(kind, "throughput", batch, cropped) for batch in batches]
+            if kind != "forward+backward":
+                found.append(Case(kind, "latency", 1, cropped))
+    return found
+
+
+def chosen_frames(count: int, batches: tuple[int, ...]) -> list[int]:
+    """As many of the video's frames as the largest launch has, evenly spread; every case renders them all."""
+    wanted = max(batches)
+    return [(2 * k + 1) * count // (2 * wanted) for k in range(wanted)]
+
+
+def crop_box(gaussians: VideoGaussians, crop: tuple[int, int] | None) -> Box:
+    """The middle `crop` pixels of the frames. Raises ValueError for a crop that is larger than they are."""
+    info = gaussians.info
+    width, height = crop or (max(1, round(info.width * 9 / 16)), max(1, int(info.height * 9 / 16 + 0.5)))
+    if not (1 <= width <= info.width and 1 <= height <= info.height):
+        raise ValueError(f"--crop must be within the frames of {info.width}x{info.height}, got {width}x{height}")
+    return Box.from_pixels(info, (info.width - width) // 2, (info.height - height) // 2, width, height)
+
+
+def exact_view(target: Target, case: Case, settings: Settings) -> VolumeView:
+    """What the case renders in float64 on its device, with the cutoffs of its culling."""
+    g = target.gaussians
+    tensors = (t.to(settings.device, torch.float64) for t in (g.means, g.cholesky, g.colors))
+    double = VideoGaussians(*tensors, g.info)
+    view = view_volume(double, crop=crop_box(g, settings.crop) if case.cropped else None, tau=settings.tau)
+    if case.kind == "forward+backward":
+        view.cutoffs = color_cutoffs(torch.ones_like(view.colors[:, :1]), 255 * settings.fit_tau)
+    return view
+
+
+class Launches:
+    """The launches of a case, one after the other over the chosen frames."""
+
+    def __init__(self, target: Target, case: Case, settings: Settings, frames: list[int]) -> None:
+        self.case = case
+        self.sets = [frames[i : i + case.batch] for i in range(0, len(frames), case.batch)]
+        self._next = 0
+        make = {"forward": _forward, "decode": _decode, "forward+backward": _forward_backward}[case.kind]
+        self._launch: Callable[[int], Tensor] = make(target, case, settings, self.sets)
+
+    def images(self, index: int) -> Tensor:
+        """Run launch `index` and return what it drew [B, H, W, C]."""
+        return self._launch(index)
+
+    def run_next(self) -> None:
+        """One launch, in turn."""
+        self._launch(self._next)
+        self._next = (self._next + 1) % len(self.sets)
+
+    def run_all(self) -> None:
+        """Every launch once."""
+        for index in range(len(self.sets)):
+            self._launch(index)
+
+
+def _positions(sets: list[list[int]], device: torch.device) -> list[Tensor]:
+    return [torch.tensor(frames, dtype=torch.float32, device=device) + 0.5 for frames in sets]
+
+
+def _forward(target: Target, case: Case, settings: Settings, sets: list[list[int]]) -> Callable[[int], Tensor]:
+    box = crop_box(target.gaussians, settings.crop) if case.cropped else None
+    with torch.inference_mode():
+        view = view_volume(target.gaussians.to(settings.device), crop=box, tau=settings.tau)
+        positions = _positions(sets, settings.device)
+    budget = PairBudget()
+
+    @torch.inference_mode()
+    def launch(index: int) -> Tensor:
+        return view.render(positions[index], budget)
+
+    return launch
+
+
+def _decode(target: Target, case: Case, settings: Settings, sets: list[list[int]]) -> Callable[[int], Tensor]:
+    decoder = VideoDecoder(target.gaussians, device=settings.device, tau=settings.tau)
+    return lambda index: decoder.get_frames_at(sets[index])
+
+
+def _forward_backward(target: Target, case: Case, settings: Settings, sets: list[list[int]]) -> Callable[[int], Tensor]:
+    field = make_field(target, settings)
+    info, batch = target.gaussians.info, max(map(len, sets))
+    v_image = random_gradient((batch, info.height, info.width, info.channels), settings.device)
+    positions = _positions(sets, settings.device)
+    leaves = [field.means, field.cholesky, field.colors]
+
+    def launch(index: int) -> Tensor:
+        image = field(positions[index])
+        torch.autograd.grad(image, leaves, v_image[: len(image)])
+        return image.detach()
+
+    return launch
+
+
+def make_field(target: Target, settings: Settings) -> GaussianField:
+    """The fit's own field, holding the target's Gaussians."""
+    n = len(target.gaussians)
+    field = GaussianField(FitConfig(num_gaussians=n, tau=settings.fit_tau), target.gaussians.info, n)
+    with torch.no_grad():
+        for parameter, value in zip(
+            (field.means, field.cholesky, field.colors), (*target.gaussians.in_pixels(), target.gaussians.colors)
+        ):
+            parameter.copy_(value)
+    return field.to(settings.device)
+
+
+def random_gradient(shape: tuple[int, ...], device: torch.device) -> Tensor:
+    """Gradients with respect to an image; random, for zeros could be faster than what a fit sees."""
+    generator = torch.Generator(device).manual_seed(0)
+    return torch.randn(shape, generator=generator, device=device)
