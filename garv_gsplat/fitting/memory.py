@@ -16,7 +16,9 @@ _NUMBERS = 9  # floats of a Gaussian's geometry
 # Float arrays as large as the parameters: values, gradients, two moments of Adam, rounded values with two steps of the
 # transforms on the way, packed gradients.
 _PARAMETER_COPIES = 8
-_IMAGE_COPIES = 5  # images, target, difference, its square, gradient
+# Likewise as large as a batch of images: images, difference, gradient, the CPU kernels' planar copy; and what
+# allocators keep of them from step to step, with which a CPU fit has been seen to take 5.3.
+_IMAGE_COPIES = 7
 _PAIRS_PER_TILE = 400  # generous; a list entry is 4 bytes
 _TILE_PIXELS = 256
 
