@@ -15,7 +15,8 @@
 
 namespace garv {
 
-constexpr int kTileSize = 16;  // pixels; ops/_reference.py holds the same number
+constexpr int kTileSize = 16;   // pixels; ops/_reference.py holds the same number
+constexpr int kBlockSize = 32;  // pixels; of the squares of tiles that Gaussians are listed for first, on CUDA
 constexpr int kMaxChannels = 8;
 // Pixels or frames. Below a thousandth of a pixel a Gaussian is a spike between the samples; dividing by less would
 // take squared distances of long videos out of float32's range.

@@ -11,12 +11,14 @@ from torch import Tensor
 
 from garv_gsplat.codec import load
 from garv_gsplat.gaussians import VideoGaussians
-from garv_gsplat.ops import PairBudget
+from garv_gsplat.ops import ListBudget
+from garv_gsplat.packing import draw_channels, pack_channels
 from garv_gsplat.rendering import DECODING_TAU, view_volume
+from garv_gsplat.replay import FrameReplay
 from garv_gsplat.volume import VideoInfo
 
-_FLOAT_BYTES = 64 << 20  # of pixels before they become uint8: bounds what a launch needs, whatever is asked for
-_MAX_FRAMES = 64  # a launch; more only make the Gaussians' lists longer
+_PIXELS_AT_ONCE = 1 << 25  # bounds what a launch needs, whatever is asked for
+_MAX_FRAMES = 32  # a launch; more gain nothing
 
 
 class VideoDecoder:
@@ -49,11 +51,17 @@ class VideoDecoder:
         self.metadata: VideoInfo = gaussians.info
         """size and timing of the video"""
         self.num_gaussians = len(gaussians)
-        self._pair_budget = PairBudget()
-        with torch.inference_mode():
-            self._view = view_volume(gaussians.to(self.device), tau=tau)
-            # Times live on the device: uploading an index per call would wait for the frames before.
-            self._centers = torch.arange(len(self), device=self.device, dtype=torch.float32) + 0.5
+        with torch.no_grad():
+            view = view_volume(gaussians, tau=tau)
+            # Packed where the Gaussians are: for a file that is the host, and the device only ever holds the records.
+            volumes = pack_channels(view.means, view.cholesky, view.colors, tau)
+        self._volumes = [volume.to(self.device) for volume in volumes]
+        self._budgets = [ListBudget() for _ in volumes]
+        window = (0, 0, self.metadata.width, self.metadata.height)
+        alone = self.device.type == "cuda" and len(self._volumes) == 1
+        self._replay = FrameReplay(self._volumes[0], window, self._budgets[0]) if alone else None
+        # Times live on the device: uploading an index per call would wait for the frames before.
+        self._centers = torch.arange(len(self), device=self.device, dtype=torch.float32) + 0.5
 
     def __len__(self) -> int:
         return self.metadata.frames
@@ -75,13 +83,9 @@ class VideoDecoder:
         Raises IndexError for an index outside of the video, TypeError for what is no whole number.
         """
         chosen = [self._index(i) for i in (indices.tolist() if isinstance(indices, Tensor) else indices)]
-        info = self.metadata
-        shape = (len(chosen), info.height, info.width, info.channels)
-        # Made outside of inference mode, so that the caller may write into it.
-        out = torch.empty(shape, dtype=torch.uint8, device=self.device)
-        for start in range(0, len(chosen), self.frames_per_launch):
-            self._decode(chosen[start : start + self.frames_per_launch], out[start : start + self.frames_per_launch])
-        return out
+        step = self.frames_per_launch
+        parts = [self._decode(chosen[start : start + step]) for start in range(0, max(1, len(chosen)), step)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def frames(self, batch: int | None = None) -> Iterator[Tensor]:
         """The whole video, `batch` frames uint8 [B, H, W, C] at a time; by default as many as one launch decodes."""
@@ -94,14 +98,18 @@ class VideoDecoder:
     @property
     def frames_per_launch(self) -> int:
         """Frames that are decoded at once."""
-        info = self.metadata
-        return min(_MAX_FRAMES, max(1, _FLOAT_BYTES // (4 * info.width * info.height * info.channels)))
+        return min(_MAX_FRAMES, max(1, _PIXELS_AT_ONCE // (self.metadata.width * self.metadata.height)))
 
-    @torch.inference_mode()
-    def _decode(self, indices: list[int], out: Tensor) -> None:
-        positions = torch.cat([self._centers[i : i + 1] for i in indices])
-        image = self._view.render(positions, self._pair_budget)
-        out.copy_(image.mul_(255).add_(0.5).clamp_(0, 255))  # half up: the copy to uint8 cuts the fraction off
+    def _decode(self, indices: list[int]) -> Tensor:
+        first = indices[0] if indices else 0
+        if indices == list(range(first, first + len(indices))):
+            positions = self._centers[first : first + len(indices)]
+        else:
+            positions = torch.cat([self._centers[i : i + 1] for i in indices])
+        if len(indices) == 1 and self._replay is not None:
+            return self._replay.draw(positions)
+        window = (0, 0, self.metadata.width, self.metadata.height)
+        return draw_channels(self._volumes, positions, window, self._budgets)
 
     def _index(self, index: int) -> int:
         if isinstance(index, bool):

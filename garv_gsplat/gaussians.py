@@ -65,6 +65,26 @@ def scale_axes(means: Tensor, cholesky: Tensor, scale: Sequence[float]) -> tuple
     return means * means.new_tensor([x, y, t]), cholesky * cholesky.new_tensor([t, x, y, x, y, y])
 
 
+def neighbour_order(means: Tensor, stretch: Tensor | float, spacing: float = 32.0) -> Tensor:
+    """Indices [N] that put neighbours beside each other in memory, which atomics and caches thank for.
+
+    means [N, 3] in pixels and frames; stretches of `stretch` frames follow each other, within one the squares of
+    `spacing` pixels along a Morton curve.
+    """
+    if len(means) == 0:
+        return torch.zeros(0, dtype=torch.int64, device=means.device)
+    times = ((means[:, 2] - means[:, 2].min()) / stretch).nan_to_num().clamp(0, 2**30).long()
+    cells = (means[:, :2] / spacing).nan_to_num().clamp(0, 2**10 - 1).long()
+    return torch.argsort(times << 20 | _spread(cells[:, 0]) | _spread(cells[:, 1]) << 1, stable=True)
+
+
+def _spread(v: Tensor) -> Tensor:
+    """Ten bits, each followed by a free one."""
+    for shift, mask in ((8, 0x00FF00FF), (4, 0x0F0F0F0F), (2, 0x33333333), (1, 0x55555555)):
+        v = (v | v << shift) & mask
+    return v
+
+
 def affine_map(
     means: Tensor,  # [N, 3]
     cholesky: Tensor,  # [N, 6]
@@ -80,9 +100,10 @@ def affine_map(
         means, cholesky = scale_axes(means, cholesky, [matrix[i][i] for i in range(3)])
         return means + means.new_tensor(list(offset)), cholesky
     m = means.new_tensor([list(row) for row in matrix])
-    means = means @ m.T + means.new_tensor(list(offset))
+    # Sums, no matrix products: those torch refuses on a GPU under use_deterministic_algorithms, and may round to TF32.
+    means = (means[:, None] * m).sum(2) + means.new_tensor(list(offset))
     order = [2, 0, 1]  # (x, y, t) -> (t, x, y)
-    columns = list((m[order][:, order] @ _to_matrix(cholesky)).unbind(-1))
+    columns = list((m[order][:, order, None] * _to_matrix(cholesky)[:, None]).sum(2).unbind(-1))
     for row, keep, clear in ((0, 0, 1), (0, 0, 2), (1, 1, 2)):
         columns[keep], columns[clear] = _givens(columns[keep], columns[clear], row)
     columns[2] = columns[2] * torch.where(columns[2][:, 2:] < 0, -1.0, 1.0)

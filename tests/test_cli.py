@@ -94,6 +94,15 @@ def test_frame_rate_of_images(tmp_path):
     assert load(path).info.frame_rate == 12.5
 
 
+def test_deterministic(tmp_path, device):
+    source = media.make_video(tmp_path / "v.mp4")
+    paths = [tmp_path / "a.garv", tmp_path / "b.garv"]
+    for path in paths:
+        arguments = ["--steps", "30", "--num-gaussians", "200", "--device", str(device), "--deterministic"]
+        assert main(["encode", str(source), str(path), *arguments]) == 0
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
 def test_decode_to_images(tmp_path):
     path, folder = tmp_path / "v.garv", tmp_path / "images"
     assert main(["encode", str(media.make_odd_size(tmp_path / "v.mp4")), str(path), *QUICK]) == 0

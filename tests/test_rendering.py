@@ -81,6 +81,16 @@ def test_gradients_reach_the_unit_cube(gaussians):
     )
 
 
+@pytest.mark.parametrize("axis", ["t", "x", "y"])
+def test_the_same_bits_in_deterministic_mode(gaussians, deterministic, axis):
+    def render() -> list[torch.Tensor]:
+        leaves = [t.clone().requires_grad_() for t in (gaussians.means, gaussians.cholesky, gaussians.colors)]
+        images = rasterization(VideoGaussians(*leaves, INFO), [0.2, 0.7], axis=axis, size=(40, 30))
+        return [images.detach(), *torch.autograd.grad(images.square().sum(), leaves)]
+
+    assert all(torch.equal(a, b) for a, b in zip(render(), render()))
+
+
 def test_a_kept_budget_renders_the_same(gaussians):
     budget = PairBudget()
     first = rasterization(gaussians, [0.1], pair_budget=budget)

@@ -1,154 +1,154 @@
-// Lists the Gaussians of every tile of every frame: count per tile, prefix sum, fill. No sort: a sum needs no order.
+// Lists the Gaussians of every tile of every frame. Pairs of Gaussians and blocks of 2x2 tiles are found once, and each
+// takes its place within its block's list as it is found; the lists' lengths give where they begin, and the pairs are
+// moved there. A tile then takes its own out of its block's. No sort: a sum needs no order.
 #include <thrust/iterator/transform_iterator.h>
 
-#include <cub/block/block_scan.cuh>
 #include <cub/device/device_scan.cuh>
 
-#include "common.cuh"
+#include "visiting.cuh"
 
 namespace garv {
 namespace {
 
-constexpr int kThreads = 256;
-constexpr int kFramesPerBlock = 32;  // one bit each
-
-// A Gaussian at a time it is alive: the ellipse it reaches, for whichever threads walk its rows of tiles.
-struct Ellipse {
-  float x, y;             // mean
-  float r2;               // squared radius in standard deviations
-  float tilt;             // dy at which the ellipse is widest, on the right; the opposite on the left
-  float shift, variance;  // of x given y: mean over dy, and variance
-  float inverse;          // one over the variance of y
-  int id, frame, row0;    // first row of tiles
+// A pair as it is found.
+struct Pair {
+  int list, place;  // place within the block's list
+  unsigned entry;
 };
 
-using Scan = cub::BlockScan<int, kThreads>;
+// What becomes lists of blocks.
+struct FoundPairs {
+  unsigned long long* count;  // whether or not they fit
+  Pair* pairs;                // [capacity]
+  int64_t capacity;
+  int32_t* lengths;   // [frames * blocks]
+  int64_t* starts;    // [frames * blocks + 1]
+  unsigned* entries;  // [capacity]
 
-struct Shared {
-  typename Scan::TempStorage scan;
-  Ellipse ellipses[kThreads];
-  unsigned alive[kThreads];   // frames at which the thread's Gaussian is alive
-  int first_alive[kThreads];  // of the block's (Gaussian, frame) pairs
-  int first_row[kThreads];    // of the round's (ellipse, row of tiles) pairs
+  __device__ __forceinline__ bool complete() const { return *count <= static_cast<unsigned long long>(capacity); }
 };
 
-// Exclusive prefix sums of the threads' counts into `firsts`; returns the total.
-__device__ __forceinline__ int scan_counts(Shared& shared, int count, int* firsts) {
-  int first, total;
-  Scan(shared.scan).ExclusiveSum(count, first, total);
-  firsts[threadIdx.x] = first;
-  __syncthreads();
-  return total;
+__host__ __device__ Blocks blocks_of(const Scene& s) {
+  return {0, 0, (s.tiles_x + kTilesPerSide - 1) / kTilesPerSide, (s.tiles_y + kTilesPerSide - 1) / kTilesPerSide};
 }
 
-// The last entry that starts at or before k.
-__device__ __forceinline__ int owner_of(const int* firsts, int k) {
-  int low = 0, high = kThreads;
-  while (high - low > 1) {
-    const int middle = (low + high) >> 1;
-    (firsts[middle] <= k ? low : high) = middle;
+// As `visit` finds them.
+struct BlockPairs {
+  const Scene& scene;
+  const FoundPairs& found;
+  Blocks blocks;
+
+  __device__ __forceinline__ void slice(Living who, Slice<float>& slice, float& reach) const {
+    const ReachingSlice r = load_slice(scene, who.id, scene.times[who.frame]);
+    slice = r.slice;
+    reach = r.reach;
   }
-  return low;
-}
 
-// The first tile whose pixel centres end at or after `pixel`, and the one past the last whose begin at or before it.
-// Clamped before the conversion: pixel may be infinite.
-__device__ __forceinline__ int first_tile(float pixel, int tiles) {
-  return static_cast<int>(clamped(ceilf((pixel - (kTileSize - 0.5f)) * (1.f / kTileSize)), 0.f, float(tiles)));
-}
+  __device__ __forceinline__ int64_t reserve(int pairs) const {
+    return static_cast<int64_t>(atomicAdd(found.count, static_cast<unsigned long long>(pairs)));
+  }
 
-__device__ __forceinline__ int past_last_tile(float pixel, int tiles) {
-  return static_cast<int>(clamped(floorf((pixel - 0.5f) * (1.f / kTileSize)) + 1.f, 0.f, float(tiles)));
-}
+  __device__ __forceinline__ void add(Living who, const Reached& reached, int column, int row, int64_t at) const {
+    const int list = who.frame * blocks.columns * blocks.rows + row * blocks.columns + column;
+    const int place = take_place(found.lengths + list);
+    if (at < found.capacity) found.pairs[at] = {list, place, entry_of(who.id, reached.tiles(column, row))};
+  }
+};
 
-__device__ __forceinline__ unsigned alive_frames(const Scene& s, int id, int first_frame) {
+// Counts the pairs of tiles where those of blocks did not fit.
+struct TileCounts : BlockPairs {
+  int32_t* lengths;  // [frames * tiles]
+
+  __device__ TileCounts(const BlockPairs& pairs, int32_t* lengths) : BlockPairs(pairs), lengths(lengths) {}
+
+  __device__ __forceinline__ int64_t reserve(int) const { return 0; }
+
+  __device__ __forceinline__ void add(Living who, const Reached& reached, int column, int row, int64_t) const {
+    const unsigned entry = entry_of(0, reached.tiles(column, row));
+    for (int tile = 0; tile < kTilesPerBlock; ++tile) {
+      const int x = column * kTilesPerSide + tile % kTilesPerSide, y = row * kTilesPerSide + tile / kTilesPerSide;
+      if (!touches(entry, tile) || x >= scene.tiles_x || y >= scene.tiles_y) continue;
+      atomicAdd(lengths + who.frame * scene.tiles() + y * scene.tiles_x + x, 1);
+    }
+  }
+};
+
+__device__ __forceinline__ unsigned frames_alive(const Scene& s, int id, int first_frame) {
   if (id >= s.n) return 0;
   const float cutoff = s.cutoffs[id];
   const float mean = s.means[int64_t(id) * 3 + 2], inverse = 1.f / at_least_min_sigma(s.cholesky[int64_t(id) * 6]);
   unsigned alive = 0;
-  for (int f = 0; f < min(kFramesPerBlock, s.frames - first_frame); ++f) {
+  for (int f = 0; f < min(kFramesPerVisit, s.frames - first_frame); ++f) {
     const float u = (s.times[first_frame + f] - mean) * inverse;
     alive |= static_cast<unsigned>(cutoff - u * u >= 0.f) << f;
   }
   return alive;
 }
 
-// Makes an ellipse of the block's k-th living (Gaussian, frame) pair; returns how many rows of tiles it touches.
-__device__ __forceinline__ int make_ellipse(const Scene& s, Shared& shared, int k, int first_frame) {
-  Ellipse& e = shared.ellipses[threadIdx.x];
-  const int owner = owner_of(shared.first_alive, k);
-  unsigned frames = shared.alive[owner];
-  for (int skip = k - shared.first_alive[owner]; skip > 0; --skip) frames &= frames - 1;
-  e.id = blockIdx.x * kThreads + owner;
-  e.frame = first_frame + __ffs(frames) - 1;
-  const ReachingSlice r = load_slice(s, e.id, s.times[e.frame]);
-  const Slice<float>& g = r.slice;
-  const float variance_y = g.b * g.b + g.c * g.c, radius = sqrtf(r.reach);
-  e.x = g.x;
-  e.y = g.y;
-  e.r2 = r.reach;
-  e.tilt = radius * g.b;
-  e.inverse = 1.f / variance_y;
-  e.shift = g.a * g.b * e.inverse;
-  e.variance = g.a * g.a * g.c * g.c * e.inverse;
-  const float half = radius * sqrtf(variance_y);
-  e.row0 = first_tile(g.y - half, s.tiles_y);
-  // Any comparison with NaN fails, so a Gaussian that is not a number touches nothing.
-  return half >= 0.f && fabsf(g.x) + fabsf(g.y) < INFINITY ? max(0, past_last_tile(g.y + half, s.tiles_y) - e.row0) : 0;
+template <typename Pairs>
+__device__ __forceinline__ void visit_gaussians(const Scene& s, const Pairs& pairs) {
+  __shared__ VisitShared shared;
+  const int first_id = blockIdx.x * kVisitThreads, first_frame = blockIdx.y * kFramesPerVisit;
+  visit(pairs, shared, pairs.blocks, first_id, first_frame, frames_alive(s, first_id + threadIdx.x, first_frame));
 }
 
-// Tiles [first, past last) of one row of tiles that hold a point of the ellipse between their pixel centres: the extent
-// of the ellipse within the row's band of y is an interval, and its ends are where the band comes nearest to the
-// ellipse's own widest points. Finds what tile_distance finds, for a whole row at once.
-__device__ __forceinline__ int2 touched_columns(const Ellipse& e, int tile_y, int tiles_x) {
-  const float y0 = tile_y * kTileSize + 0.5f - e.y, y1 = y0 + (kTileSize - 1);
-  const auto extent = [&](float widest) {
-    const float dy = fminf(fmaxf(widest, y0), y1);
-    return make_float2(e.shift * dy, sqrtf(fmaxf(e.variance * (e.r2 - dy * dy * e.inverse), 0.f)));
-  };
-  const float2 right = extent(e.tilt), left = extent(-e.tilt);
-  return {first_tile(e.x + left.x - left.y, tiles_x), past_last_tile(e.x + right.x + right.y, tiles_x)};
+__global__ void __launch_bounds__(kVisitThreads) find_pairs(Scene s, FoundPairs found) {
+  visit_gaussians(s, BlockPairs{s, found, blocks_of(s)});
 }
 
-// One block looks at kThreads Gaussians at up to kFramesPerBlock times. Few of these are alive and their sizes differ,
-// so the work is dealt out anew twice: living (Gaussian, frame) pairs to threads, then the rows of tiles that these
-// touch.
-template <bool kFill>
-__global__ void __launch_bounds__(kThreads) visit_pairs(Scene s, int32_t* counts, TileLists lists, int32_t* ids) {
-  __shared__ Shared shared;
-  const int first_frame = blockIdx.y * kFramesPerBlock;
-  const unsigned alive = alive_frames(s, blockIdx.x * kThreads + threadIdx.x, first_frame);
-  shared.alive[threadIdx.x] = alive;
-  const int ellipses = scan_counts(shared, __popc(alive), shared.first_alive);
+__global__ void __launch_bounds__(kVisitThreads) count_pairs(Scene s, FoundPairs found, int32_t* lengths) {
+  if (!found.complete()) visit_gaussians(s, TileCounts({s, found, blocks_of(s)}, lengths));
+}
 
-  for (int round = 0; round < ellipses; round += kThreads) {
-    const int k = round + threadIdx.x;
-    const int rows = k < ellipses ? make_ellipse(s, shared, k, first_frame) : 0;
-    const int total = scan_counts(shared, rows, shared.first_row);
-    for (int row = threadIdx.x; row < total; row += kThreads) {
-      const int owner = owner_of(shared.first_row, row);
-      const Ellipse& e = shared.ellipses[owner];
-      const int tile_y = e.row0 + row - shared.first_row[owner];
-      const int2 columns = touched_columns(e, tile_y, s.tiles_x);
-      const int64_t first_tile = e.frame * s.tiles() + int64_t(tile_y) * s.tiles_x;
-      for (int64_t tile = first_tile + columns.x; tile < first_tile + columns.y; ++tile) {
-        if (kFill) {  // counts down to 0, so the counts of the first visit are the places of the second
-          const int64_t slot = lists.offsets[tile] + atomicSub(counts + tile, 1) - 1;
-          if (slot < lists.capacity) ids[slot] = e.id;
-        } else {
-          atomicAdd(counts + tile, 1);
-        }
-      }
-    }
-    __syncthreads();
+__global__ void __launch_bounds__(kVisitThreads) fill_blocks(FoundPairs found) {
+  if (!found.complete()) return;
+  const int64_t count = static_cast<int64_t>(*found.count);
+  for (int64_t k = int64_t(blockIdx.x) * kVisitThreads + threadIdx.x; k < count; k += gridDim.x * kVisitThreads) {
+    const Pair pair = found.pairs[k];
+    found.entries[found.starts[pair.list] + pair.place] = pair.entry;
   }
 }
 
-template <bool kFill>
-void visit(const Scene& s, int32_t* counts, const TileLists& lists, int32_t* ids, cudaStream_t stream) {
-  const dim3 grid((s.n + kThreads - 1) / kThreads, (s.frames + kFramesPerBlock - 1) / kFramesPerBlock);
-  visit_pairs<kFill><<<grid, kThreads, 0, stream>>>(s, counts, lists, ids);
-  STD_CUDA_KERNEL_LAUNCH_CHECK();
+constexpr int kTileThreads = 32 * kTilesPerBlock;  // a warp for each tile of a block
+
+// Calls use(tile, rank, id) for each Gaussian of the warp's tile; rank counts within the tile. Returns how many there
+// are.
+template <typename Use>
+__device__ __forceinline__ int for_each_of_tile(const Scene& s, const FoundPairs& found, int& tile, const Use& use) {
+  const Blocks blocks = blocks_of(s);
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  const int x = blockIdx.x * kTilesPerSide + warp % kTilesPerSide;
+  const int y = blockIdx.y * kTilesPerSide + warp / kTilesPerSide;
+  tile = -1;
+  if (x >= s.tiles_x || y >= s.tiles_y) return 0;
+  tile = static_cast<int>(blockIdx.z * s.tiles()) + y * s.tiles_x + x;
+  const int list = (blockIdx.z * blocks.rows + blockIdx.y) * blocks.columns + blockIdx.x;
+  const int64_t start = found.starts[list], count = found.starts[list + 1] - start;
+  int rank = 0;
+  for (int64_t first = 0; first < count; first += 32) {
+    const unsigned entry = first + lane < count ? found.entries[start + first + lane] : 0;
+    const unsigned touched = __ballot_sync(0xffffffffu, touches(entry, warp));
+    if (touches(entry, warp)) use(rank + __popc(touched & ((1u << lane) - 1)), id_of(entry));
+    rank += __popc(touched);
+  }
+  return rank;
+}
+
+__global__ void __launch_bounds__(kTileThreads) measure_tiles(Scene s, FoundPairs found, int32_t* lengths) {
+  if (!found.complete()) return;
+  int tile;
+  const int length = for_each_of_tile(s, found, tile, [](int, int) {});
+  if (tile >= 0 && threadIdx.x % 32 == 0) lengths[tile] = length;
+}
+
+__global__ void __launch_bounds__(kTileThreads) fill_tiles(Scene s, FoundPairs found, TileLists lists, int32_t* ids) {
+  if (!found.complete() || !lists.complete(s.frames * s.tiles())) return;  // then nobody looks at the lists
+  const int x = blockIdx.x * kTilesPerSide + threadIdx.x / 32 % kTilesPerSide;
+  const int y = blockIdx.y * kTilesPerSide + threadIdx.x / 32 / kTilesPerSide;
+  const bool inside = x < s.tiles_x && y < s.tiles_y;
+  const int64_t start = inside ? lists.offsets[blockIdx.z * s.tiles() + int64_t(y) * s.tiles_x + x] : 0;
+  int tile;
+  for_each_of_tile(s, found, tile, [&](int rank, int id) { ids[start + rank] = id; });
 }
 
 struct ToInt64 {
@@ -164,25 +164,66 @@ void prefix_sum(const Tensor& like, const int32_t* counts, int64_t* ends, int n,
   STD_CUDA_CHECK(cub::DeviceScan::InclusiveSum(storage.mutable_data_ptr(), bytes, wide, ends, n, stream));
 }
 
+// Everything that is found on the way to the tiles' lists, in one allocation.
+struct Workspace {
+  FoundPairs found;
+  int32_t* tile_lengths;
+  int lists;
+  Tensor memory;
+
+  Workspace(const Tensor& like, const Scene& s, int64_t capacity, cudaStream_t stream) {
+    const Blocks blocks = blocks_of(s);
+    const int64_t tiles = s.frames * s.tiles();
+    lists = s.frames * blocks.columns * blocks.rows;
+    const int64_t zeroed = sizeof(unsigned long long) + sizeof(int64_t) + sizeof(int32_t) * (lists + tiles);
+    const int64_t pairs = (zeroed + sizeof(int64_t) * lists + 15) / 16 * 16;
+    // A block is mostly found for more than one of its tiles, but in a narrow image or between two tiles for none.
+    found.capacity = capacity > 0 ? capacity + capacity / 4 + 4096 : 0;
+    memory = torch::stable::new_empty(
+        like, {pairs + found.capacity * static_cast<int64_t>(sizeof(Pair) + sizeof(unsigned)) + 16}, ScalarType::Byte);
+    char* const bytes = static_cast<char*>(memory.mutable_data_ptr());
+    found.count = reinterpret_cast<unsigned long long*>(bytes);
+    found.starts = reinterpret_cast<int64_t*>(found.count + 1);
+    found.pairs = reinterpret_cast<Pair*>(bytes + pairs);
+    found.entries = reinterpret_cast<unsigned*>(found.pairs + found.capacity);
+    // After the starts, of which the first is 0 and the others are written before they are read.
+    found.lengths = reinterpret_cast<int32_t*>(found.starts + lists + 1);
+    tile_lengths = found.lengths + lists;
+    STD_CUDA_CHECK(cudaMemsetAsync(bytes, 0, pairs, stream));
+  }
+};
+
 std::tuple<Tensor, Tensor> bin_gaussians(const Tensor& means, const Tensor& cholesky, const Tensor& cutoffs,
                                          const Tensor& times, int64_t width, int64_t height, int64_t capacity) {
   const Scene s = make_scene(means, cholesky, cutoffs, times, width, height);
   STD_TORCH_CHECK(capacity >= 0, "capacity must not be negative, got ", capacity);
+  STD_TORCH_CHECK(s.n <= 1 << kIdBits, "at most 2^", kIdBits, " Gaussians, got ", s.n);
+  STD_TORCH_CHECK(s.frames <= 65535, "at most 65535 frames in one launch, got ", s.frames);
   const DeviceGuard guard(means.get_device_index());
   const int64_t tiles = s.frames * s.tiles();
-  Tensor offsets = torch::stable::new_zeros(means, {tiles + 1}, ScalarType::Long);
+  Tensor offsets = torch::stable::new_empty(means, {tiles + 1}, ScalarType::Long);
   Tensor ids = torch::stable::new_empty(means, {capacity}, ScalarType::Int);
+  const cudaStream_t stream = stream_of(means);
+  int64_t* const starts = static_cast<int64_t*>(offsets.mutable_data_ptr());
+  STD_CUDA_CHECK(cudaMemsetAsync(starts, 0, sizeof(int64_t) * (s.n == 0 ? tiles + 1 : 1), stream));
   if (s.n == 0 || tiles == 0) return {offsets, ids};
 
-  const cudaStream_t stream = stream_of(means);
-  Tensor counters = torch::stable::new_zeros(means, {tiles}, ScalarType::Int);
-  int32_t* const counts = static_cast<int32_t*>(counters.mutable_data_ptr());
-  int64_t* const starts = static_cast<int64_t*>(offsets.mutable_data_ptr());
+  const Workspace work(means, s, capacity, stream);
+  const FoundPairs& found = work.found;
+  const Blocks blocks = blocks_of(s);
+  const dim3 visits((s.n + kVisitThreads - 1) / kVisitThreads, (s.frames + kFramesPerVisit - 1) / kFramesPerVisit);
+  const dim3 squares(blocks.columns, blocks.rows, s.frames);
+  constexpr int64_t kMostBlocks = 2048;  // thread blocks that a large GPU holds at once; more would only wait
+  const auto fills = static_cast<unsigned>(std::min(kMostBlocks, found.capacity / kVisitThreads + 1));
   int32_t* const places = static_cast<int32_t*>(ids.mutable_data_ptr());
-  const TileLists lists = {starts, places, capacity};
-  visit<false>(s, counts, lists, nullptr, stream);
-  prefix_sum(means, counts, starts + 1, static_cast<int>(tiles), stream);
-  if (capacity > 0) visit<true>(s, counts, lists, places, stream);
+  find_pairs<<<visits, kVisitThreads, 0, stream>>>(s, found);
+  count_pairs<<<visits, kVisitThreads, 0, stream>>>(s, found, work.tile_lengths);
+  prefix_sum(means, found.lengths, found.starts + 1, work.lists, stream);
+  fill_blocks<<<fills, kVisitThreads, 0, stream>>>(found);
+  measure_tiles<<<squares, kTileThreads, 0, stream>>>(s, found, work.tile_lengths);
+  prefix_sum(means, work.tile_lengths, starts + 1, static_cast<int>(tiles), stream);
+  fill_tiles<<<squares, kTileThreads, 0, stream>>>(s, found, {starts, places, capacity}, places);
+  STD_CUDA_KERNEL_LAUNCH_CHECK();
   return {offsets, ids};
 }
 

@@ -11,6 +11,7 @@
 
 #include <initializer_list>
 #include <type_traits>
+#include <utility>
 
 #include "gaussian.h"
 
@@ -38,6 +39,9 @@ struct TileLists {
   const int64_t* offsets;  // [frames * tiles + 1]
   const int32_t* ids;      // [capacity]
   int64_t capacity;
+
+  // Pairs come in any order, so where they did not all fit no list is whole.
+  __device__ __forceinline__ bool complete(int64_t tiles) const { return offsets[tiles] <= capacity; }
 };
 
 inline void check_tensor(const Tensor& t, ScalarType type, std::initializer_list<int64_t> shape, const char* name) {
@@ -125,9 +129,8 @@ struct TileWork {
 
   __device__ TileWork(const Scene& s, const TileLists& lists, int64_t tile) {
     begin = lists.offsets[tile];
-    const int64_t end = lists.offsets[tile + 1];
-    listed = end <= lists.capacity;
-    count = listed ? end - begin : s.n;
+    listed = lists.complete(s.frames * s.tiles());
+    count = listed ? lists.offsets[tile + 1] - begin : s.n;
     frame = static_cast<int>(tile / s.tiles());
     const int rest = static_cast<int>(tile - frame * s.tiles());
     tile_y = rest / s.tiles_x;
@@ -144,27 +147,12 @@ struct TileWork {
   }
 };
 
-// Calls launch(std::integral_constant<int, C>) for the number of channels at hand.
-template <typename F>
+// Calls launch(std::integral_constant<int, C>) for the number of channels at hand, 1 to kMost.
+template <int kMost = kMaxChannels, typename F>
 void dispatch_channels(int channels, F&& launch) {
-  static_assert(kMaxChannels == 8);
-  switch (channels) {
-    case 1:
-      return launch(std::integral_constant<int, 1>());
-    case 2:
-      return launch(std::integral_constant<int, 2>());
-    case 3:
-      return launch(std::integral_constant<int, 3>());
-    case 4:
-      return launch(std::integral_constant<int, 4>());
-    case 5:
-      return launch(std::integral_constant<int, 5>());
-    case 6:
-      return launch(std::integral_constant<int, 6>());
-    case 7:
-      return launch(std::integral_constant<int, 7>());
-    case 8:
-      return launch(std::integral_constant<int, 8>());
+  if constexpr (kMost > 0) {
+    if (channels == kMost) return launch(std::integral_constant<int, kMost>());
+    dispatch_channels<kMost - 1>(channels, std::forward<F>(launch));
   }
 }
 

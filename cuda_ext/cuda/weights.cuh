@@ -13,10 +13,12 @@ struct Exponent {
   float k, a, b, c;
 };
 
-__device__ __forceinline__ Exponent exponent_of(const ReachingSlice& r) {
+__device__ __forceinline__ Exponent exponent_of(const Slice<float>& g, const Conic<float>& conic) {
   constexpr float h = -0.5f * kLog2e;
-  return {h * r.slice.u * r.slice.u, h * r.conic.A, 2.f * h * r.conic.B, h * r.conic.C};
+  return {h * g.u * g.u, h * conic.A, 2.f * h * conic.B, h * conic.C};
 }
+
+__device__ __forceinline__ Exponent exponent_of(const ReachingSlice& r) { return exponent_of(r.slice, r.conic); }
 
 __device__ __forceinline__ float exp2_approx(float x) {
   float y;
@@ -29,8 +31,8 @@ constexpr float kNoWeight = -1000.f;  // an exponent of 2 that gives nothing
 // Down a column the exponent is quadratic, so the ratio of one row's weight to the last one's changes by the same
 // factor each row: two multiplications replace a quadratic form and an exponential. Four rows from one start keep the
 // error of the products below 1e-6. What can still reach 2^-24 within them starts above float32's smallest number as
-// long as the Gaussian is not thinner than this curvature (0.42 pixels).
-constexpr float kSteepest = -4.f;
+// long as the Gaussian is not thinner than this curvature (0.45 pixels).
+constexpr float kSteepest = -3.5f;
 
 // The weights of one Gaussian in kColumns columns of pixels, row by row.
 template <int kColumns>

@@ -14,12 +14,16 @@ from garv_gsplat.bench.checking import Bounds, Errors, image_errors, image_limit
 from garv_gsplat.bench.reference import SampledTile, evaluate, sample_tiles
 from garv_gsplat.bench.targets import Target
 from garv_gsplat.bench.timing import Patience, Timing, measure_throughput
-from garv_gsplat.ops import PairBudget, slice_gaussians
+from garv_gsplat.ops import ListBudget, PairBudget, slice_gaussians
+from garv_gsplat.packing import draw_channels, pack_channels
 from garv_gsplat.rendering import VolumeView, view_volume
 
 FRAMES = 4
 _TILES = 32
 _PAIRS = {"cuda": 2e10, "cpu": 4e6}  # Gaussians times pixels of a frame: a fraction of a second in the first row
+# Of decoding's threshold, for the rows without levels: a tile of a coarse level covers more pixels, so fewer Gaussians
+# are left out of it, and with the same threshold these rows would lose about twice as much.
+_WITHOUT_LEVELS = 3 / 7
 _AT_ONCE = {"cuda": 1 << 24, "cpu": 1 << 20}  # Gaussians by pixels in plain torch
 
 Draw = Callable[[Tensor], Tensor]  # times [1] in frames: image [1, H, W, C]
@@ -31,6 +35,8 @@ class AblationRow:
 
     variant: str
     implementation: str
+    tau: float
+    """grey levels of 255 below which a Gaussian is left out of a tile; 0 leaves out nothing"""
     per_frame: Timing
     speedup: float
     """against the first row"""
@@ -48,7 +54,6 @@ class Ablation:
     height: int
     num_gaussians: int
     frames: int
-    tau: float
     rows: list[AblationRow]
 
 
@@ -60,7 +65,7 @@ def run_ablation(
     patience: Patience,
     progress: Callable[[int, int, str], None] = lambda done, total, variant: None,
 ) -> Ablation:
-    """Time one frame after the other in five ways, on a crop that is small enough for the first.
+    """Time one frame after the other in six ways, on a crop that is small enough for the first.
 
     progress: called before each variant with how many are done, how many there are, and its name.
 
@@ -74,20 +79,17 @@ def run_ablation(
     positions = torch.tensor(indices, dtype=torch.float64, device=settings.device) + 0.5
     reference = evaluate(exact, positions, tiles).images
     with torch.inference_mode():
-        view = view_volume(
-            target.gaussians.to(settings.device), crop=crop_box(target.gaussians, settings.crop), tau=settings.tau
-        )
         times = list(positions.float().split(1))
-        variants = _variants(view)
+        variants = _variants(target, settings)
         rows: list[AblationRow] = []
-        for (variant, implementation), draw in variants.items():
+        for (variant, implementation), (tau, draw) in variants.items():
             progress(len(rows), len(variants), f"{variant}, {implementation}")
             error, psnr = _compare(draw, times, tiles, reference)
             refuse_beyond(f"{target.name}, {variant} ({implementation})", image_limits(error, bounds))
             timing = measure_throughput(_all_frames(draw, times), settings.device, patience).per(FRAMES)
             speedup = rows[0].per_frame.median / timing.median if rows else 1.0
-            rows.append(AblationRow(variant, implementation, timing, speedup, error, psnr))
-    return Ablation(target.name, exact.width, exact.height, len(target.gaussians), FRAMES, settings.tau, rows)
+            rows.append(AblationRow(variant, implementation, tau, timing, speedup, error, psnr))
+    return Ablation(target.name, exact.width, exact.height, len(target.gaussians), FRAMES, rows)
 
 
 def _size_that_finishes(target: Target, settings: Settings) -> tuple[int, int]:
@@ -98,15 +100,18 @@ def _size_that_finishes(target: Target, settings: Settings) -> tuple[int, int]:
     return max(1, int(info.width * scale)), max(1, int(info.height * scale))
 
 
-def _variants(view: VolumeView) -> dict[tuple[str, str], Draw]:
-    """From the definition to what is shipped, one step at a time."""
+def _variants(target: Target, settings: Settings) -> dict[tuple[str, str], tuple[float, Draw]]:
+    """From the definition to what decodes before it rounds to uint8, one step at a time; thresholds with them."""
+    tau = settings.tau * _WITHOUT_LEVELS
+    view = view_volume(target.gaussians.to(settings.device), crop=crop_box(target.gaussians, settings.crop), tau=tau)
     everywhere = replace(view, cutoffs=torch.full_like(view.cutoffs, math.inf))
     return {
-        ("eq. 2, 3x3 inverse covariance", "plain torch"): _definition(view),
-        ("eq. 3, slices, no cull", "plain torch"): _slices(view),
-        ("eq. 3, slices, no cull", "kernels"): _kernels(everywhere),
-        ("+ frame-wise cull", "kernels"): _active_only(view, everywhere),
-        ("+ tile-wise cull", "kernels"): _kernels(view),
+        ("eq. 2, 3x3 inverse covariance", "plain torch"): (0.0, _definition(view)),
+        ("eq. 3, slices, no cull", "plain torch"): (0.0, _slices(view)),
+        ("eq. 3, slices, no cull", "kernels"): (0.0, _kernels(everywhere)),
+        ("+ frame-wise cull", "kernels"): (tau, _active_only(view, everywhere)),
+        ("+ tile-wise cull", "kernels"): (tau, _kernels(view)),
+        ("+ levels, half precision (what decoding ships)", "kernels"): (settings.tau, _packed(view, settings.tau)),
     }
 
 
@@ -158,6 +163,12 @@ def _densely(view: VolumeView, distances: Callable[[Tensor, Tensor, Tensor], Ten
 def _kernels(view: VolumeView) -> Draw:
     budget = PairBudget()
     return lambda time: view.render(time, budget)
+
+
+def _packed(view: VolumeView, tau: float) -> Draw:
+    volumes, window = pack_channels(view.means, view.cholesky, view.colors, tau), (0, 0, view.width, view.height)
+    budgets = [ListBudget() for _ in volumes]
+    return lambda time: draw_channels(volumes, time, window, budgets, dtype=torch.float32)
 
 
 def _active_only(view: VolumeView, everywhere: VolumeView) -> Draw:

@@ -13,11 +13,14 @@ from garv_gsplat.bench.targets import Target
 from garv_gsplat.decoder import VideoDecoder
 from garv_gsplat.fitting import FitConfig, GaussianField
 from garv_gsplat.gaussians import VideoGaussians
-from garv_gsplat.ops import PairBudget
+from garv_gsplat.ops import ListBudget
+from garv_gsplat.packing import PackedVolume, draw_channels, pack_channels
 from garv_gsplat.rendering import VolumeView, color_cutoffs, view_volume
 from garv_gsplat.volume import Box
 
 Kind = Literal["forward", "decode", "forward+backward"]
+Window = tuple[int, int, int, int]
+"""left, top, width, height in pixels"""
 
 
 @dataclass(frozen=True)
@@ -72,13 +75,24 @@ def chosen_frames(count: int, batches: tuple[int, ...]) -> list[int]:
     return [(2 * k + 1) * count // (2 * wanted) for k in range(wanted)]
 
 
-def crop_box(gaussians: VideoGaussians, crop: tuple[int, int] | None) -> Box:
+def crop_window(gaussians: VideoGaussians, crop: tuple[int, int] | None) -> Window:
     """The middle `crop` pixels of the frames. Raises ValueError for a crop that is larger than they are."""
     info = gaussians.info
     width, height = crop or (max(1, round(info.width * 9 / 16)), max(1, int(info.height * 9 / 16 + 0.5)))
     if not (1 <= width <= info.width and 1 <= height <= info.height):
         raise ValueError(f"--crop must be within the frames of {info.width}x{info.height}, got {width}x{height}")
-    return Box.from_pixels(info, (info.width - width) // 2, (info.height - height) // 2, width, height)
+    return (info.width - width) // 2, (info.height - height) // 2, width, height
+
+
+def crop_box(gaussians: VideoGaussians, crop: tuple[int, int] | None) -> Box:
+    """`crop_window` in the unit cube."""
+    return Box.from_pixels(gaussians.info, *crop_window(gaussians, crop))
+
+
+def drawn_window(target: Target, case: Case, settings: Settings) -> Window:
+    """The pixels of the video that the case renders."""
+    info = target.gaussians.info
+    return crop_window(target.gaussians, settings.crop) if case.cropped else (0, 0, info.width, info.height)
 
 
 def exact_view(target: Target, case: Case, settings: Settings) -> VolumeView:
@@ -122,17 +136,16 @@ def _positions(sets: list[list[int]], device: torch.device) -> list[Tensor]:
 
 
 def _forward(target: Target, case: Case, settings: Settings, sets: list[list[int]]) -> Callable[[int], Tensor]:
-    box = crop_box(target.gaussians, settings.crop) if case.cropped else None
-    with torch.inference_mode():
-        view = view_volume(target.gaussians.to(settings.device), crop=box, tau=settings.tau)
-        positions = _positions(sets, settings.device)
-    budget = PairBudget()
+    volumes, window = pack_target(target, settings), drawn_window(target, case, settings)
+    positions, budgets = _positions(sets, settings.device), [ListBudget() for _ in volumes]
+    return lambda index: draw_channels(volumes, positions[index], window, budgets)
 
-    @torch.inference_mode()
-    def launch(index: int) -> Tensor:
-        return view.render(positions[index], budget)
 
-    return launch
+def pack_target(target: Target, settings: Settings) -> list[PackedVolume]:
+    """The whole video as decoding packs it; a crop of it is a window on the same volumes."""
+    with torch.no_grad():
+        view = view_volume(target.gaussians.to(settings.device), tau=settings.tau)
+        return pack_channels(view.means, view.cholesky, view.colors, settings.tau)
 
 
 def _decode(target: Target, case: Case, settings: Settings, sets: list[list[int]]) -> Callable[[int], Tensor]:

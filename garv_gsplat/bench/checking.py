@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from garv_gsplat.bench.cases import Case, Launches, Settings, exact_view, make_field
-from garv_gsplat.bench.counting import Counts, count
+from garv_gsplat.bench.cases import Case, Launches, Settings, drawn_window, exact_view, make_field, pack_target
+from garv_gsplat.bench.counting import Counts, DrawWork, count, draw_work
 from garv_gsplat.bench.reference import Reference, SampledTile, evaluate, sample_tiles
 from garv_gsplat.bench.targets import Target
 
@@ -67,6 +67,8 @@ class Expected:
     same_cull: Reference | None
     v_tiles: list[Tensor]
     counts: Counts
+    work: DrawWork | None
+    """of the drawing operator, for forward and decode"""
 
 
 def expect(target: Target, case: Case, settings: Settings, frames: list[int], tiles: int) -> Expected:
@@ -75,12 +77,15 @@ def expect(target: Target, case: Case, settings: Settings, frames: list[int], ti
     positions = torch.tensor(frames, dtype=torch.float64, device=settings.device) + 0.5
     samples = sample_tiles(len(frames), view.width, view.height, tiles)
     complete = evaluate(view, positions, samples)
-    same_cull, v_tiles = None, []
+    same_cull, v_tiles, work = None, [], None
     if case.kind == "forward+backward":
         generator = torch.Generator().manual_seed(1)
         v_tiles = [torch.randn(image.shape, generator=generator) for image in complete.images]
         same_cull = evaluate(view, positions, samples, culled=True, v_tiles=v_tiles)
-    return Expected(view.width, view.height, complete, same_cull, v_tiles, count(view, positions, complete.pixel_pairs))
+    else:
+        work = draw_work(pack_target(target, settings), positions.float(), drawn_window(target, case, settings))
+    counts = count(view, positions, complete.pixel_pairs, work)
+    return Expected(view.width, view.height, complete, same_cull, v_tiles, counts, work)
 
 
 def check(launches: Launches, expected: Expected, target: Target, settings: Settings, bounds: Bounds) -> CheckResult:

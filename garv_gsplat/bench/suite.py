@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from garv_gsplat.bench.cases import Case, Kind, Launches, Settings, cases, chosen_frames
 from garv_gsplat.bench.ceilings import Ceilings
 from garv_gsplat.bench.checking import Bounds, CheckResult, Expected, check, expect
-from garv_gsplat.bench.counting import Counts, bytes_of_launch
+from garv_gsplat.bench.counting import Counts, drawn_bytes_per_frame, fitted_bytes_per_frame
 from garv_gsplat.bench.machine import PeakMemory, peak_memory, start_counting
 from garv_gsplat.bench.targets import Target
 from garv_gsplat.bench.timing import Patience, Timing, measure_latency, measure_throughput
@@ -96,8 +96,11 @@ def _run_case(
         per_frame = measure_throughput(launches.run_all, device, patience).per(len(frames))
     memory = peak_memory(device)
     del launches
-    size = (expected.width, expected.height)
-    moved = bytes_of_launch(case.kind, target.gaussians, size, counts, case.batch) / case.batch
+    info, size = target.gaussians.info, (expected.width, expected.height)
+    if expected.work is not None:
+        moved = drawn_bytes_per_frame(expected.work, size, info.channels, case.batch)
+    else:
+        moved = fitted_bytes_per_frame(target.gaussians, size, counts, case.batch)
     pairs_per_s, bytes_per_s = counts.pixel_pairs / per_frame.median, moved / per_frame.median
     return Row(
         target=target.name,

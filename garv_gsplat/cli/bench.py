@@ -31,14 +31,15 @@ class Bench:
     """the synthetic scenes A (much overlap), B (few, wide Gaussians), C (like a fitted video): 1920x1080, 600 frames;
     and .garv files"""
     kinds: tuple[Literal["forward", "decode", "forward+backward"], ...] = ("forward", "decode", "forward+backward")
-    """forward: float images, whole frames and crops; decode: uint8 frames by the decoder; forward+backward: a fit's
-    step without loss and optimizer"""
+    """forward: packed Gaussians to uint8 images, whole frames and crops; decode: the same frames by the decoder;
+    forward+backward: a fit's step without loss and optimizer"""
     batches: tuple[int, ...] = (1, 4, 16)
     """frames a launch, for throughput; one frame alone is timed as latency besides"""
     crop: tuple[int, int] | None = None
     """columns and rows of crops; 9/16 of each side when not given"""
     ablation: bool = False
-    """instead: equation 2 directly, equation 3, and the culls one by one, on a crop that is small enough"""
+    """instead: equation 2 directly, equation 3, the culls one by one, and what decoding ships, on a crop that is small
+    enough"""
     tau: float | None = None
     """grey levels of 255 below which a Gaussian is left out of a tile; the decoder's if not given, 0 leaves out
     nothing"""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from garv_gsplat.bench.suite import Row
     from garv_gsplat.bench.timing import Timing
 
-_WIDTH = 180  # where the output is no terminal
+_WIDTH = 220  # where the output is no terminal
 
 
 def opening(settings: Settings, ceilings: Ceilings) -> str:
@@ -62,12 +62,13 @@ def print_ablation(table: Ablation) -> None:
     shown = Table(title=title, title_justify="left", title_style="bold")
     shown.add_column("")
     shown.add_column("by")
-    for heading in ("a frame", "quartiles (samples)", "speed-up", "mean error", "max (1/255)", "dB"):
+    for heading in ("cull (1/255)", "a frame", "quartiles (samples)", "speed-up", "mean error", "max (1/255)", "dB"):
         shown.add_column(heading, justify="right")
     for row in table.rows:
         shown.add_row(
             row.variant,
             row.implementation,
+            f"{row.tau:g}",
             seconds(row.per_frame.median),
             quartiles(row.per_frame),
             f"{row.speedup:.1f}x",
@@ -84,7 +85,7 @@ def summary(settings: Settings, bounds: Bounds, rows: list[Row], ablations: list
     if ablations:
         shown = (f"{t.target} {t.rows[0].psnr:.1f} dB -> {t.rows[-1].psnr:.1f} dB" for t in ablations)
         faster = (f"{t.rows[-1].speedup:.0f}x faster" for t in ablations)
-        return f"{name}: from eq. 2 to all culls: " + "; ".join(f"{a}, {b}" for a, b in zip(shown, faster))
+        return f"{name}: from eq. 2 to what decoding ships: " + "; ".join(f"{a}, {b}" for a, b in zip(shown, faster))
     largest = max(row.case.batch for row in rows)
     best = [r for r in rows if r.case.batch == largest and not r.case.cropped and r.case.mode == "throughput"]
     shown = "; ".join(f"{r.target} {r.case.kind} {seconds(r.per_frame.median)}" for r in best)

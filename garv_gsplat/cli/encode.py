@@ -43,6 +43,8 @@ class Encode:
     """frames per second of a folder of images; 25 if not given"""
     seed: int = 0
     """of the fit's random start and order of frames"""
+    deterministic: bool = False
+    """the same seed gives the same file bit by bit on the same device and software; slower on a GPU"""
     device: str | None = None
     """cpu, cuda or cuda:N; a GPU if there is one when not given"""
 
@@ -111,7 +113,12 @@ class Encode:
         return INTERRUPTED
 
     def _config(self) -> FitConfig:
-        given = {"bpp": self.bpp, "num_gaussians": self.num_gaussians, "seed": self.seed}
+        given = {
+            "bpp": self.bpp,
+            "num_gaussians": self.num_gaussians,
+            "seed": self.seed,
+            "deterministic": self.deterministic,
+        }
         if self.steps is not None and self.steps < 1:
             raise CommandError(f"--steps must be at least 1, got {self.steps}")
         try:

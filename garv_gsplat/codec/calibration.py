@@ -75,7 +75,8 @@ def best_range(
         table = backward(low[:, None] + torch.arange(steps + 1, device=values.device) * step)
         cost = _cost(table.gather(1, levels.long()) - values, kind)
         candidates.append(torch.stack([low, high, scale.expand_as(low)], 1))
-        errors.append(cost @ weights)
+        # no matrix product: that torch refuses on a GPU under use_deterministic_algorithms
+        errors.append((cost * weights).sum(1))
     return torch.cat(candidates)[torch.cat(errors).argmin()]
 
 

@@ -46,6 +46,8 @@ class FitConfig:
     Cholesky entries plus a half, started at random, as in GaussianImage"""
     seed: int = 0
     """of the start and of the order of frames"""
+    deterministic: bool = False
+    """the same seed gives the same file bit by bit on the same device and software; slower on a GPU"""
 
     def __post_init__(self) -> None:
         if not 0 < self.bpp < inf:

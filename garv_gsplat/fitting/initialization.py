@@ -7,11 +7,13 @@ import math
 import torch
 from torch import Tensor
 
+from garv_gsplat.gaussians import neighbour_order
 from garv_gsplat.volume import VideoInfo
 
 GRADIENT_PART = 0.85  # of the Gaussians are drawn by the image gradient, the others evenly
 START_FRAMES = 8.0  # l_tt, frames
 START_COLOR = 0.45  # of the pixel; the Gaussians' weights at a point add up to about its inverse
+_WHOLE = 2.0**60  # what the weights that are drawn by are scaled to; their sum must fit 64 bits
 _BLUR = 9  # pixels; the gradient is smoothed so that it tells the density around a pixel, not at it
 
 
@@ -39,7 +41,9 @@ def draw_from_video(frames: Tensor, n: int, seed: int) -> tuple[Tensor, Tensor, 
     cholesky = sigma.new_zeros(n, 6)
     cholesky[:, 0] = START_FRAMES
     cholesky[:, 3] = cholesky[:, 5] = sigma
-    return torch.cat(means), cholesky, torch.cat(colors)
+    means, colors = torch.cat(means), torch.cat(colors)
+    near = neighbour_order(means, START_FRAMES)
+    return means[near], cholesky[near], colors[near]
 
 
 def draw_at_random(info: VideoInfo, n: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -60,8 +64,9 @@ def _detail(frame: Tensor) -> Tensor:
 
 def _draw(weights: Tensor, uniform: Tensor) -> Tensor:
     """Indices drawn with probability proportional to weights [K], one for each number of `uniform` in [0, 1)."""
-    cumulative = weights.cumsum(0)
-    index = torch.searchsorted(cumulative, uniform.to(weights.device) * cumulative[-1], right=True)
+    # In whole numbers: of fractions a GPU's running sum differs from run to run.
+    cumulative = (weights * (_WHOLE / weights.sum())).long().cumsum(0)
+    index = torch.searchsorted(cumulative, (uniform.to(weights.device) * cumulative[-1]).long(), right=True)
     return index.clamp(max=len(weights) - 1)
 
 

@@ -19,7 +19,9 @@ _PARAMETER_COPIES = 8
 # Likewise as large as a batch of images: images, difference, gradient, the CPU kernels' planar copy; and what
 # allocators keep of them from step to step, with which a CPU fit has been seen to take 5.3.
 _IMAGE_COPIES = 7
-_PAIRS_PER_TILE = 400  # generous; a list entry is 4 bytes
+_PAIRS_PER_TILE = 400  # generous
+_PAIR_BYTES = 4  # an entry of the lists
+_SORTED_PAIR_BYTES = 100  # where order is kept on a GPU: keys, places and room for sorting; gradients come on top
 _TILE_PIXELS = 256
 
 
@@ -27,13 +29,17 @@ class FitMemoryError(ValueError):
     """A fit that would not fit into memory; says what would."""
 
 
-def forecast(info: VideoInfo, config: FitConfig, num_gaussians: int) -> int:
-    """Bytes that a fit takes on its device at its peak, frames included."""
+def forecast(info: VideoInfo, config: FitConfig, num_gaussians: int, device_type: str = "cpu") -> int:
+    """Bytes that a fit takes on its device ("cpu" or "cuda") at its peak, frames included."""
     batch = min(config.batch_frames, info.frames)
     frame = info.width * info.height
     parameters = num_gaussians * (_NUMBERS + info.channels) * 4 * _PARAMETER_COPIES
     images = batch * frame * info.channels * 4 * _IMAGE_COPIES
-    lists = batch * frame // _TILE_PIXELS * _PAIRS_PER_TILE * 4
+    keeps_order = config.deterministic or torch.are_deterministic_algorithms_enabled()
+    pair = _PAIR_BYTES
+    if keeps_order and device_type == "cuda":
+        pair = _SORTED_PAIR_BYTES + (_NUMBERS + info.channels) * 4
+    lists = batch * frame // _TILE_PIXELS * _PAIRS_PER_TILE * pair
     return estimate_bytes(info) + parameters + images + lists
 
 
@@ -44,12 +50,12 @@ def check_memory(
 
     frames_read: the frames are in the host's memory already, and so not in what is free there.
     """
-    needed, available = forecast(info, config, num_gaussians), _available(device)
+    needed, available = forecast(info, config, num_gaussians, device.type), _available(device)
     held = estimate_bytes(info) if frames_read else 0
     if needed > available + (held if device.type == "cpu" else 0):
         raise FitMemoryError(
             f"fitting {info.frames} frames of {info.width}x{info.height} with {num_gaussians} Gaussians takes about "
-            f"{_gib(needed)}, {device} has {_gib(available)} free: {_what_would_fit(info, config, available)}"
+            f"{_gib(needed)}, {device} has {_gib(available)} free: {_what_would_fit(info, config, available, device)}"
         )
     frames = estimate_bytes(info) - held
     if device.type == "cuda" and frames > _available(torch.device("cpu")):
@@ -60,12 +66,12 @@ def check_memory(
     return needed
 
 
-def _what_would_fit(info: VideoInfo, config: FitConfig, available: int) -> str:
+def _what_would_fit(info: VideoInfo, config: FitConfig, available: int, device: torch.device) -> str:
     """The longest part of the video whose forecast stays within `available`, a tenth of it spared."""
 
     def fits(frames: int) -> bool:
         part = VideoInfo(info.width, info.height, frames, channels=info.channels)
-        return forecast(part, config, gaussians_for(config, part)) <= 0.9 * available
+        return forecast(part, config, gaussians_for(config, part), device.type) <= 0.9 * available
 
     frames = bisect.bisect_left(range(1, info.frames), True, key=lambda frames: not fits(frames))
     if frames > 0:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from garv_gsplat.codec import Quantizer
 from garv_gsplat.fitting.config import PRESETS, FitConfig
+from garv_gsplat.fitting.deterministic import deterministic
 from garv_gsplat.fitting.field import GaussianField, gaussians_for
 from garv_gsplat.fitting.losses import l2, psnr_of
 from garv_gsplat.fitting.memory import check_memory
@@ -76,7 +77,18 @@ def fit(
     steps = PRESETS["garv"].steps_for(video.info.frames) if steps is None else steps
     n = gaussians_for(config, video.info)
     check_memory(video.info, config, n, device, frames_read=True)
+    with deterministic(config.deterministic):
+        return _fit(video, config, n, steps, device, progress)
 
+
+def _fit(
+    video: Video,
+    config: FitConfig,
+    n: int,
+    steps: int,
+    device: torch.device,
+    progress: Callable[[FitProgress], None] | None,
+) -> FitResult:
     frames = video.frames.to(device)
     field = GaussianField(config, video.info, n).to(device)
     field.initialize(frames)

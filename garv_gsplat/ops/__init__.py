@@ -2,7 +2,9 @@
 
 A frame is the sum of its Gaussians' slices at one time. `bin_gaussians` lists, for the 16x16 tiles of many frames at
 once, the Gaussians that can still contribute there; `accumulate` slices them and adds them up, and its backward gives
-gradients of means, Cholesky factors and colours. Neither ever waits for the device: `PairBudget` sizes the lists.
+gradients of means, Cholesky factors and colours. `draw` is for decoding: packed Gaussians in, pixels out. None of them
+ever waits for the device: `PairBudget` and `ListBudget` size the lists. Only a fixed order of lists and sums, as
+`torch.use_deterministic_algorithms(True)` asks for, takes waiting on CUDA.
 """
 
 from __future__ import annotations
@@ -10,17 +12,26 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from garv_gsplat.ops import _schema  # noqa: F401  (defines torch.ops.garv)
+from garv_gsplat.ops import (
+    _deterministic,
+    _schema,  # noqa: F401  (defines torch.ops.garv)
+)
 from garv_gsplat.ops._library import ensure_kernels, serving
-from garv_gsplat.ops._pair_budget import PairBudget
+from garv_gsplat.ops._pair_budget import ListBudget, PairBudget
 from garv_gsplat.ops._reference import MIN_SIGMA, TILE_SIZE, slice_gaussians, tile_grid
+from garv_gsplat.ops._reference_draw import CHUNK_SIZE, MAX_LEVELS, UPSAMPLING_VARIANCE
 
 __all__ = [
+    "CHUNK_SIZE",
+    "MAX_LEVELS",
     "MIN_SIGMA",
     "TILE_SIZE",
+    "UPSAMPLING_VARIANCE",
+    "ListBudget",
     "PairBudget",
     "accumulate",
     "bin_gaussians",
+    "draw",
     "serving",
     "slice_gaussians",
     "tile_grid",
@@ -43,14 +54,18 @@ def bin_gaussians(
 
     Returns isect_offsets [B * tiles + 1] int64 and flatten_ids [capacity] int32: tile k of frame b holds the Gaussians
     flatten_ids[isect_offsets[b * tiles + k] : isect_offsets[b * tiles + k + 1]]. The offsets are exact even where the
-    list passes `capacity`; `accumulate` then searches such a tile's Gaussians again, so nothing is dropped.
+    list passes `capacity`; `accumulate` then searches the Gaussians again, of tiles past it (CPU) or of all (CUDA), so
+    nothing is dropped.
+
+    Lists are sorted; on CUDA only under `torch.use_deterministic_algorithms(True)`, where this waits for the device and
+    makes flatten_ids as long as it has to be, whatever `capacity`.
     """
     _check_geometry(means, cholesky, cutoffs, times, width, height)
     if capacity < 0:
         raise ValueError(f"capacity must not be negative, got {capacity}")
     ensure_kernels(means.device)
     args = (t.detach().contiguous() for t in (means, cholesky, cutoffs, times))
-    return torch.ops.garv.bin_gaussians(*args, width, height, capacity)
+    return _deterministic.bin_gaussians(*args, width, height, capacity)
 
 
 def accumulate(
@@ -68,8 +83,8 @@ def accumulate(
 
     Differentiable in means, cholesky and colors. Compiled kernels skip the part of a tile where a Gaussian's weight is
     below 2^-17 (CUDA) or 2^-24 of its peak (CPU). CUDA gradients take weights in half precision, rounded once for all
-    of a pair's sums, which costs 5e-4 relative. The order of the sum is the lists', which on CUDA changes from run to
-    run, and with it the last bits.
+    of a pair's sums, which costs 5e-4 relative. On CUDA the order of the sums changes from run to run, and with it the
+    last bits, unless `torch.use_deterministic_algorithms(True)` was called before the lists were made.
     """
     _check_geometry(means, cholesky, cutoffs, times, width, height)
     if colors.ndim != 2 or len(colors) != len(means) or not 1 <= colors.shape[1] <= 8:
@@ -83,6 +98,51 @@ def accumulate(
     ensure_kernels(means.device)
     tensors = (means, cholesky, colors, cutoffs, times, isect_offsets, flatten_ids)
     return torch.ops.garv.accumulate(*(t.contiguous() for t in tensors), width, height)
+
+
+def draw(
+    records: Tensor,  # [CHUNK_SIZE * M, 8] int32
+    chunks: Tensor,  # [M, 4] float32
+    levels: int,
+    channels: int,
+    tau: float,
+    times: Tensor,  # [B] float32, frames
+    left: int,
+    top: int,
+    width: int,
+    height: int,
+    room: int,
+    dtype: torch.dtype = torch.uint8,
+) -> tuple[Tensor, Tensor]:
+    """Draw a window of pixels out of packed Gaussians (GaRV eq. 3); `packing.pack` makes records and chunks.
+
+    Gaussians of level l are drawn on a grid with a sample for 2^l x 2^l pixels, and the levels are interpolated from
+    coarse to fine by six taps along each axis. A Gaussian is left out of a tile of 16x16 samples where
+    max|color| p(t) exp(-d/2) < tau / 255.
+
+    Returns images [B, height, width, channels], uint8 (255 x rounded, clamped) or float32, and the length of the
+    longest list of 32x32 samples that passed `room`, int64 [1], or 0: such a list makes the launch slower, not wrong.
+    With a room of 0 lists are only measured, and the images are empty. CUDA rounds weights to half precision. Not
+    differentiable.
+    """
+    if dtype not in (torch.uint8, torch.float32):
+        raise ValueError(f"dtype must be torch.uint8 or torch.float32, got {dtype}")
+    if records.ndim != 2 or records.shape != (len(chunks) * CHUNK_SIZE, 8) or chunks.shape != (len(chunks), 4):
+        raise ValueError(
+            f"records must be [{CHUNK_SIZE} * M, 8] and chunks [M, 4], "
+            f"got {list(records.shape)} and {list(chunks.shape)}"
+        )
+    if not (1 <= levels <= MAX_LEVELS and 1 <= channels <= 4 and room >= 0 and tau >= 0):
+        raise ValueError(
+            f"levels must be 1 to {MAX_LEVELS}, channels 1 to 4, room and tau not negative, "
+            f"got {levels}, {channels}, {room} and {tau}"
+        )
+    if times.ndim != 1 or width < 1 or height < 1:
+        raise ValueError(f"times must be [B] and the window at least 1x1, got {list(times.shape)} and {width}x{height}")
+    ensure_kernels(records.device)
+    as_float = dtype == torch.float32
+    arguments = (levels, channels, tau, times.contiguous(), left, top, width, height, room, as_float)
+    return torch.ops.garv.draw(records.contiguous(), chunks.contiguous(), *arguments)
 
 
 def _check_geometry(means: Tensor, cholesky: Tensor, cutoffs: Tensor, times: Tensor, width: int, height: int) -> None:

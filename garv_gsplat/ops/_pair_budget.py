@@ -1,14 +1,18 @@
-"""How many Gaussian-tile pairs a launch gets room for, learned from earlier launches without waiting for them."""
+"""How much room the lists of a launch get, learned from earlier launches without waiting for them."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Hashable
 
 import torch
 from torch import Tensor
 
+from garv_gsplat.ops import _deterministic
 from garv_gsplat.ops._library import ensure_kernels
 
 _HEADROOM = 1.25
 _SPARE_PAIRS = 4096  # so that a scene of few pairs may grow
+_SPARE_ENTRIES = 32
 
 
 class PairBudget:
@@ -22,7 +26,7 @@ class PairBudget:
     def __init__(self) -> None:
         self.pairs_per_frame = 0.0
         self._size: tuple[int, int] | None = None
-        self._arriving: list[tuple[torch.cuda.Event, Tensor, int]] = []
+        self._arriving = _Arriving()
 
     def bin(
         self, means: Tensor, cholesky: Tensor, cutoffs: Tensor, times: Tensor, width: int, height: int
@@ -30,30 +34,80 @@ class PairBudget:
         """`bin_gaussians` with room for every pair that is to be expected; same arguments, same result."""
         ensure_kernels(means.device)
         args = (*(t.detach().contiguous() for t in (means, cholesky, cutoffs, times)), width, height)
+        frames = max(1, len(times))
         if self._size != (width, height):
             offsets, _ = torch.ops.garv.bin_gaussians(*args, 0)
-            self._size, self._arriving = (width, height), []
-            self.pairs_per_frame = int(offsets[-1]) / max(1, len(times))
-        self._collect()
-        isect_offsets, flatten_ids = torch.ops.garv.bin_gaussians(*args, self.capacity(len(times)))
-        self._watch(isect_offsets[-1:], len(times))
+            self._size, self._arriving = (width, height), _Arriving()
+            self.pairs_per_frame = int(offsets[-1]) / frames
+        self.pairs_per_frame = max(self.pairs_per_frame, self._arriving.take())
+        isect_offsets, flatten_ids = _deterministic.bin_gaussians(*args, self.capacity(frames))
+        self._arriving.send(isect_offsets[-1:], scale=1 / frames)
         return isect_offsets, flatten_ids
 
     def capacity(self, frames: int) -> int:
         """Pairs that a launch of `frames` frames gets room for."""
         return int(self.pairs_per_frame * frames * _HEADROOM) + _SPARE_PAIRS
 
-    def _watch(self, total: Tensor, frames: int) -> None:
-        if total.device.type != "cuda":
-            self.pairs_per_frame = max(self.pairs_per_frame, int(total) / max(1, frames))
-            return
-        host = torch.empty(1, dtype=torch.int64, pin_memory=True)
-        host.copy_(total, non_blocking=True)
-        event = torch.cuda.Event()
-        event.record()
-        self._arriving.append((event, host, frames))
 
-    def _collect(self) -> None:
-        while self._arriving and self._arriving[0][0].query():
-            _, host, frames = self._arriving.pop(0)
-            self.pairs_per_frame = max(self.pairs_per_frame, int(host) / max(1, frames))
+class ListBudget:
+    """Room for each list of `draw`, one budget for a series of launches; learned as `PairBudget` learns."""
+
+    def __init__(self) -> None:
+        self.longest = 0
+        self._kind: Hashable = None
+        self._arriving = _Arriving()
+
+    def run(self, launch: Callable[[int], tuple[Tensor, Tensor]], kind: Hashable) -> Tensor:
+        """The image that `launch(room)` gives beside the longest list that did not fit, int64 [1], and 0 if all did.
+
+        kind: what launches with about as long lists have in common; another one starts the learning anew.
+        """
+        if self._kind != kind:
+            self._kind, self._arriving = kind, _Arriving()
+            self.longest = int(launch(0)[1])
+        image, longest = launch(self.learn())
+        self.watch(longest)
+        return image
+
+    def watch(self, longest: Tensor) -> None:
+        """Have the number that a launch gave come to the host some time."""
+        self._arriving.send(longest)
+
+    def learn(self) -> int:
+        """The room for the next launch, from what has come."""
+        self.longest = max(self.longest, int(self._arriving.take()))
+        return self.room
+
+    @property
+    def room(self) -> int:
+        """Entries that a list gets room for."""
+        return int(self.longest * _HEADROOM) + _SPARE_ENTRIES
+
+
+class _Arriving:
+    """A number on its way to the host, one at a time: what is missed of a growing scene comes with a later launch."""
+
+    def __init__(self) -> None:
+        self._host: Tensor | None = None
+        self._event: torch.cuda.Event | None = None
+        self._scale = 1.0
+        self._under_way = False
+
+    def send(self, number: Tensor, scale: float = 1.0) -> None:
+        if self._under_way or (number.is_cuda and torch.cuda.is_current_stream_capturing()):
+            return
+        self._under_way, self._scale = True, scale
+        if not number.is_cuda:
+            self._host = number
+            return
+        if self._event is None:
+            self._host, self._event = torch.empty(1, dtype=torch.int64, pin_memory=True), torch.cuda.Event()
+        self._host.copy_(number, non_blocking=True)
+        self._event.record(torch.cuda.current_stream(number.device))
+
+    def take(self) -> float:
+        """The number times its scale once it is there; 0 before."""
+        if not self._under_way or (self._event is not None and not self._event.query()):
+            return 0.0
+        self._under_way = False
+        return int(self._host) * self._scale

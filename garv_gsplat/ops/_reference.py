@@ -55,7 +55,7 @@ def accumulate(
     height: int,
 ) -> Tensor:
     image = colors.new_zeros(len(times), height, width, colors.shape[1])
-    for frame, ys, xs, ids in _tiles(means, cholesky, cutoffs, times, isect_offsets, flatten_ids, width, height):
+    for _, frame, ys, xs, ids in _tiles(means, cholesky, cutoffs, times, isect_offsets, flatten_ids, width, height):
         weights, _ = _weights(means[ids], cholesky[ids], times[frame], xs, ys)
         image[frame, ys, xs] = torch.einsum("nhw,nc->hwc", weights, colors[ids])
     return image
@@ -71,18 +71,30 @@ def accumulate_bwd(
     isect_offsets: Tensor,
     flatten_ids: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    v_means, v_cholesky, v_colors = torch.zeros_like(means), torch.zeros_like(cholesky), torch.zeros_like(colors)
-    height, width = v_image.shape[1:3]
-    for frame, ys, xs, ids in _tiles(means, cholesky, cutoffs, times, isect_offsets, flatten_ids, width, height):
-        weights, (dx, dy) = _weights(means[ids], cholesky[ids], times[frame], xs, ys)
-        v_tile = v_image[frame, ys, xs]
-        h = torch.einsum("hwc,nc->nhw", v_tile, colors[ids]) * weights
-        moments = [(h * f).sum((1, 2)) for f in (1, dx, dy, dx * dx, dx * dy, dy * dy)]
-        mean_part, cholesky_part = _geometry_gradient(means[ids], cholesky[ids], times[frame], moments)
-        v_means.index_add_(0, ids, mean_part)
-        v_cholesky.index_add_(0, ids, cholesky_part)
-        v_colors.index_add_(0, ids, torch.einsum("nhw,hwc->nc", weights, v_tile))
-    return v_means, v_cholesky, v_colors
+    gradients = tuple(torch.zeros_like(t) for t in (means, cholesky, colors))
+    lists = (cutoffs, times, isect_offsets, flatten_ids)
+    for _, ids, parts in _pair_gradients(v_image, means, cholesky, colors, *lists):
+        for gradient, part in zip(gradients, parts):
+            gradient.index_add_(0, ids, part)
+    return gradients
+
+
+def accumulate_bwd_pairs(
+    v_image: Tensor,
+    means: Tensor,
+    cholesky: Tensor,
+    colors: Tensor,
+    cutoffs: Tensor,
+    times: Tensor,
+    isect_offsets: Tensor,
+    flatten_ids: Tensor,
+) -> Tensor:
+    rows = means.new_zeros(len(flatten_ids), 9 + colors.shape[1])
+    lists = (cutoffs, times, isect_offsets, flatten_ids)
+    for start, ids, parts in _pair_gradients(v_image, means, cholesky, colors, *lists):
+        if start + len(ids) <= len(rows):
+            rows[start : start + len(ids)] = torch.cat(parts, 1)
+    return rows
 
 
 def tile_grid(width: int, height: int) -> tuple[int, int]:
@@ -139,7 +151,7 @@ def _tile_distance(means2d: Tensor, factor: Tensor, tiles: Tensor) -> Tensor:
 
 
 def _tiles(means, cholesky, cutoffs, times, isect_offsets, flatten_ids, width, height):
-    """Every tile that has Gaussians: frame, rows, columns, Gaussian indices."""
+    """Every tile that has Gaussians: where its list starts, frame, rows, columns, Gaussian indices."""
     tiles_x, tiles_y = tile_grid(width, height)
     offsets = isect_offsets.tolist()
     for tile in range(len(times) * tiles_x * tiles_y):
@@ -155,7 +167,20 @@ def _tiles(means, cholesky, cutoffs, times, isect_offsets, flatten_ids, width, h
             ids = everything[1, everything[0] == rest]
         ys = slice(row * TILE_SIZE, min(height, (row + 1) * TILE_SIZE))
         xs = slice(column * TILE_SIZE, min(width, (column + 1) * TILE_SIZE))
-        yield frame, ys, xs, ids
+        yield start, frame, ys, xs, ids
+
+
+def _pair_gradients(v_image, means, cholesky, colors, cutoffs, times, isect_offsets, flatten_ids):
+    """Every tile that has Gaussians: where its list starts, Gaussian indices, gradients of means, cholesky, colors."""
+    height, width = v_image.shape[1:3]
+    lists = (isect_offsets, flatten_ids)
+    for start, frame, ys, xs, ids in _tiles(means, cholesky, cutoffs, times, *lists, width, height):
+        weights, (dx, dy) = _weights(means[ids], cholesky[ids], times[frame], xs, ys)
+        v_tile = v_image[frame, ys, xs]
+        h = torch.einsum("hwc,nc->nhw", v_tile, colors[ids]) * weights
+        moments = [(h * f).sum((1, 2)) for f in (1, dx, dy, dx * dx, dx * dy, dy * dy)]
+        geometry = _geometry_gradient(means[ids], cholesky[ids], times[frame], moments)
+        yield start, ids, (*geometry, torch.einsum("nhw,hwc->nc", weights, v_tile))
 
 
 def _weights(means: Tensor, cholesky: Tensor, time: Tensor, xs: slice, ys: slice):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from garv_gsplat.ops import _reference
+from garv_gsplat.ops import _deterministic, _reference, _reference_draw
 
 _GEOMETRY = "Tensor means, Tensor cholesky"
 _TILES = "Tensor cutoffs, Tensor times, Tensor isect_offsets, Tensor flatten_ids"
@@ -18,10 +18,25 @@ torch.library.define("garv::accumulate", f"({_GEOMETRY}, Tensor colors, {_TILES}
 torch.library.define(
     "garv::accumulate_bwd", f"(Tensor v_image, {_GEOMETRY}, Tensor colors, {_TILES}) -> (Tensor, Tensor, Tensor)"
 )
+# Gradients [capacity, 9 + C] of every entry of the lists: of its mean, Cholesky factor and colour. Zeros for the tiles
+# whose lists did not fit.
+torch.library.define("garv::accumulate_bwd_pairs", f"(Tensor v_image, {_GEOMETRY}, Tensor colors, {_TILES}) -> Tensor")
 
-for _name in ("bin_gaussians", "accumulate", "accumulate_bwd"):
+torch.library.define(
+    "garv::draw",
+    "(Tensor records, Tensor chunks, int levels, int channels, float tau, Tensor times, int left, int top, int width, "
+    "int height, int room, bool as_float) -> (Tensor, Tensor)",
+)
+
+for _name, _module in {
+    "bin_gaussians": _reference,
+    "accumulate": _reference,
+    "accumulate_bwd": _reference,
+    "accumulate_bwd_pairs": _reference,
+    "draw": _reference_draw,
+}.items():
     # Kernels of the compiled libraries are registered for one backend and win over this key.
-    torch.library.impl(f"garv::{_name}", "CompositeExplicitAutograd")(getattr(_reference, _name))
+    torch.library.impl(f"garv::{_name}", "CompositeExplicitAutograd")(getattr(_module, _name))
 
 
 @torch.library.register_fake("garv::bin_gaussians")
@@ -41,12 +56,25 @@ def _(v_image, means, cholesky, colors, cutoffs, times, isect_offsets, flatten_i
     return torch.empty_like(means), torch.empty_like(cholesky), torch.empty_like(colors)
 
 
+@torch.library.register_fake("garv::accumulate_bwd_pairs")
+def _(v_image, means, cholesky, colors, cutoffs, times, isect_offsets, flatten_ids):
+    return means.new_empty(len(flatten_ids), 9 + colors.shape[1])
+
+
+@torch.library.register_fake("garv::draw")
+def _(records, chunks, levels, channels, tau, times, left, top, width, height, room, as_float):
+    dtype = torch.float32 if as_float else torch.uint8
+    image = records.new_empty(len(times), height, width, channels, dtype=dtype)
+    return image, records.new_empty(1, dtype=torch.int64)
+
+
 def _setup_context(ctx, inputs, output) -> None:
     ctx.save_for_backward(*inputs[:7])
 
 
 def _backward(ctx, v_image: Tensor):
-    gradients = torch.ops.garv.accumulate_bwd(v_image.contiguous(), *ctx.saved_tensors)
+    by = _deterministic if _deterministic.needed(v_image) else torch.ops.garv
+    gradients = by.accumulate_bwd(v_image.contiguous(), *ctx.saved_tensors)
     return (*gradients, None, None, None, None, None, None)
 
 

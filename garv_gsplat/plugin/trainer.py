@@ -17,6 +17,7 @@ from nerfstudio.utils.rich_utils import CONSOLE
 from rich.markup import escape
 
 from garv_gsplat.fitting import FitConfig, FitMemoryError, Preset
+from garv_gsplat.fitting.deterministic import deterministic
 from garv_gsplat.fitting.recipe import ADAM
 from garv_gsplat.plugin.datamanager import Hidden
 from garv_gsplat.plugin.failure import refuse
@@ -151,7 +152,8 @@ class GarvTrainer(Trainer):
     def setup(self, test_mode="val") -> None:
         """Bad input ends here: one line, exit code 2, nothing left behind."""
         try:
-            super().setup(test_mode)
+            with deterministic(self._fit.deterministic):
+                super().setup(test_mode)
         except (VideoError, FitMemoryError) as error:
             refuse(str(error))
         except ResumeError as error:
@@ -169,6 +171,10 @@ class GarvTrainer(Trainer):
         frames = self.pipeline.datamanager.dataparser.read().info.frames
         self.config.max_num_iterations, self.config.epochs = self.config.steps_for(frames), None
         return super().setup_optimizers()
+
+    @property
+    def _fit(self) -> FitConfig:
+        return self.config.pipeline.model.fit
 
     def _load_checkpoint(self) -> None:
         folder, path = self.config.load_dir, self.config.load_checkpoint
@@ -202,7 +208,8 @@ class GarvTrainer(Trainer):
         total = self.config.max_num_iterations
         self.config.max_num_iterations = total - self._start_step  # the trainer counts from where it starts
         try:
-            super().train()
+            with deterministic(self._fit.deterministic):
+                super().train()
         except KeyboardInterrupt:  # also how a viewer is left after the fit
             if self.training_state != "completed":
                 self.save_checkpoint(self.step)

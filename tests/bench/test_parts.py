@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from garv_gsplat.bench import cases, checking, counting, reference, targets, timing
-from garv_gsplat.ops import _reference
+from garv_gsplat.ops import _reference, _reference_draw, slice_gaussians
 from tests.ops.scenes import INFINITE, draw, gradients, lists, random_scene
 from tests.ops.test_oracle import dense
 
@@ -85,7 +85,8 @@ def test_sampled_tiles_are_distinct_and_in_order():
 def test_counts_equal_brute_force(tiny, device, kind):
     here, frames = settings(device), [3, 17]
     case = cases.Case(kind, "throughput", 2)
-    counts = checking.expect(tiny, case, here, frames, tiles=10**9).counts
+    expected = checking.expect(tiny, case, here, frames, tiles=10**9)
+    counts = expected.counts
     view = cases.exact_view(tiny, case, settings())
     active = tiles = pixels = 0
     rows, columns = (torch.arange(n, dtype=torch.float64) + 0.5 for n in (view.height, view.width))
@@ -102,21 +103,57 @@ def test_counts_equal_brute_force(tiny, device, kind):
         )
         tiles += int(found[0][-1])
     assert counts.active_gaussians == active / 2
-    assert counts.tile_pairs == pytest.approx(tiles / 2, abs=1), "one at the border by float32"
+    if kind == "forward":
+        assert counts.tile_pairs == expected.work.tile_pairs, "of the levels; see below"
+    else:
+        assert counts.tile_pairs == pytest.approx(tiles / 2, abs=1), "one at the border by float32"
     assert counts.pixel_pairs == pytest.approx(pixels / 2)
     assert counts.pixel_pairs_per_pixel == pytest.approx(pixels / 2 / (view.width * view.height))
 
 
-def test_bytes(tiny):
+def test_draw_work_equals_brute_force(tiny, device):
+    window, positions = (11, -3, 70, 35), torch.tensor([3.5, 17.5])
+    work = counting.draw_work(cases.pack_target(tiny, settings(device)), positions.to(device), window)
+    (volume,) = cases.pack_target(tiny, settings())
+    tiles, squares, samples, lists_ = [], set(), 0, 0
+    for level in range(volume.levels):
+        apron = 6 if level > 0 else 0
+        left, top = (corner / 2**level - apron for corner in (8, -8))  # at multiples of the coarsest grid's samples
+        columns, rows = (math.ceil(pixels / 2**level) + 2 * apron for pixels in (11 + 70 - 8, -3 + 35 + 8))
+        samples += columns * rows if level > 0 else 0
+        lists_ += math.ceil(columns / 32) * math.ceil(rows / 32)
+        y, x = torch.meshgrid(torch.arange(math.ceil(rows / 16)), torch.arange(math.ceil(columns / 16)), indexing="ij")
+        grid = torch.stack([x, y], -1).reshape(-1, 2)
+        for frame, time in enumerate(positions):
+            means, cholesky, _, cutoffs = _reference_draw._unpack(
+                volume.records, volume.chunks, level, volume.channels, volume.tau, time
+            )
+            means2d, peak, factor = slice_gaussians(means.double(), cholesky.double(), time[None].double())
+            distances = _reference._tile_distance(means2d[0] - torch.tensor([left, top]), factor, grid.double())
+            for tile, gaussian in (distances - 2 * peak[0].log() <= cutoffs).nonzero().tolist():
+                tiles.append(tile)
+                squares.add((level, frame, *(grid[tile] // 2).tolist(), gaussian))
+    assert volume.levels == 3
+    assert (work.lists, work.coarse_samples) == (lists_, samples)
+    assert work.tile_pairs == pytest.approx(len(tiles) / 2, abs=1), "one at the border by float32"
+    assert work.list_entries == pytest.approx(len(squares) / 2, abs=1)
+    assert work.living.shape == (2, len(volume.chunks))
+
+
+def test_bytes_of_decoding():
+    living = torch.tensor([[True, False, False], [True, True, False], [False, True, True]])
+    work = counting.DrawWork(living, tile_pairs=0, list_entries=100, lists=8, coarse_samples=500)
+    rest = 2 * 4 * (100 + 8) + 2 * 8 * 500 + 58 * 32 * 3
+    for batch, chunks, launches in ((1, 5, 3), (2, 4, 2), (3, 3, 1)):
+        read = chunks * 256 * 32 + launches * 3 * 16
+        assert counting.drawn_bytes_per_frame(work, (58, 32), 3, batch) == pytest.approx(read / 3 + rest)
+
+
+def test_bytes_of_fitting(tiny):
     counts = counting.Counts(0, 100, 0, 0)
     gaussians, image, lists_ = 80 * 13 * 4, 2 * 58 * 32 * 3, 2 * (100 * 4 + 8 * 8)
-    sizes = {
-        "forward": gaussians + 2 * lists_ + 4 * image,
-        "decode": gaussians + 2 * lists_ + image,
-        "forward+backward": 2 * gaussians + 3 * lists_ + 8 * image + 80 * 12 * 4,
-    }
-    for kind, size in sizes.items():
-        assert counting.bytes_of_launch(kind, tiny.gaussians, (58, 32), counts, 2) == size
+    launch = 2 * gaussians + 3 * lists_ + 8 * image + 80 * 12 * 4
+    assert counting.fitted_bytes_per_frame(tiny.gaussians, (58, 32), counts, 2) == launch / 2
 
 
 def test_every_case_renders_the_same_frames(tiny):

@@ -1,4 +1,4 @@
-"""The loop: it fits, rounds, repeats itself, can be interrupted, and says no before it runs out of memory."""
+"""The loop: it fits, rounds, can be interrupted, and says no before it runs out of memory."""
 
 from __future__ import annotations
 
@@ -41,11 +41,6 @@ def test_the_result_is_what_the_file_will_hold():
     values = (*result.gaussians.in_pixels(), result.gaussians.colors)
     for value, rounded in zip(values, result.quantizer.round(*values)):
         torch.testing.assert_close(value, rounded, rtol=1e-4, atol=1e-4)
-
-
-def test_the_same_seed_gives_the_same_fit():
-    a, b = (fit(FRAMES, CONFIG, steps=12, device="cpu").gaussians for _ in range(2))
-    assert torch.equal(a.means, b.means) and torch.equal(a.cholesky, b.cholesky) and torch.equal(a.colors, b.colors)
 
 
 def test_arrays_and_channels():
@@ -130,14 +125,15 @@ def test_the_forecast_counts_frames_and_parameters():
 
 
 _PEAK = """
-import resource, psutil, torch
+import re, psutil, torch
 from garv_gsplat import FitConfig, VideoInfo, fit
 from garv_gsplat.fitting.memory import forecast
 fit(torch.zeros(2, 16, 16, 3, dtype=torch.uint8), FitConfig(num_gaussians=4), steps=2, device="cpu")
 before = psutil.Process().memory_info().rss  # with all libraries loaded
 frames, config = torch.randint(0, 256, (16, 480, 854, 3), dtype=torch.uint8), FitConfig(num_gaussians=50_000)
 fit(frames, config, steps=3, device="cpu")
-peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # Linux counts in KiB
+# not ru_maxrss, which a process takes over from the one that started it
+peak = 1024 * int(re.search(r"VmHWM:\\s*(\\d+) kB", open("/proc/self/status").read())[1])
 print(peak - before, forecast(VideoInfo(854, 480, 16), config, 50_000))
 """
 
@@ -149,11 +145,12 @@ def test_the_forecast_is_no_less_than_what_a_cpu_fit_takes():
 
 
 @pytest.mark.cuda
-def test_the_forecast_is_no_less_than_what_a_gpu_fit_takes():
-    info, config = VideoInfo(640, 360, 16), FitConfig(num_gaussians=50_000)
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_the_forecast_is_no_less_than_what_a_gpu_fit_takes(deterministic):
+    info, config = VideoInfo(640, 360, 16), FitConfig(num_gaussians=50_000, deterministic=deterministic)
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
     fit(pattern(16, 640, 360, seed=0), config, steps=5, device="cuda")
     taken = torch.cuda.max_memory_allocated() - before
-    assert taken <= forecast(info, config, 50_000) <= 4 * taken
+    assert taken <= forecast(info, config, 50_000, "cuda") <= 4 * taken

@@ -9,6 +9,7 @@ from nerfstudio.configs.base_config import ViewerConfig
 from nerfstudio.utils.eval_utils import eval_setup
 from nerfstudio.viewer.viewer import Viewer
 
+from garv_gsplat import codec
 from garv_gsplat.fitting.memory import FitMemoryError
 from garv_gsplat.plugin.trainer import GarvTrainer
 from garv_gsplat.volume import VideoInfo
@@ -58,6 +59,21 @@ def test_resuming_goes_on_as_if_it_had_not_stopped(configure: Configure):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)
     a, b = (t.pipeline.model.field.quantizer().ranges for t in (whole, resumed))
     torch.testing.assert_close(a, b, rtol=1e-2, atol=1e-2)
+
+
+def test_deterministic_fits_give_the_same_file(configure: Configure, device: torch.device, tmp_path: Path):
+    files = []
+    for name in ("a.garv", "b.garv"):
+        config = configure()
+        config.machine.device_type = device.type
+        config.pipeline.model.fit.deterministic = True
+        trainer = start(config)
+        trainer.train()
+        field = trainer.pipeline.model.field
+        codec.save(tmp_path / name, field.gaussians(), field.quantizer())
+        files.append((tmp_path / name).read_bytes())
+    assert files[0] == files[1]
+    assert not torch.are_deterministic_algorithms_enabled()
 
 
 def test_paper_preset_counts_epochs_and_keeps_its_plateau(configure: Configure):

@@ -1,0 +1,39 @@
+// Kernels that follow each other, started before the last one has ended (programmatic dependent launch, from compute
+// capability 9.0 on): a launch's own microsecond is then over when its turn comes.
+#pragma once
+
+#include "common.cuh"
+
+namespace garv {
+
+// What a kernel that `launch_after` starts begins with; all that the kernels before it wrote is there then.
+__device__ __forceinline__ void wait_for_last_kernel() {
+#if __CUDA_ARCH__ >= 900
+  cudaTriggerProgrammaticLaunchCompletion();
+  cudaGridDependencySynchronize();
+#endif
+}
+
+inline bool can_chain() {
+  int device = 0, major = 0;
+  STD_CUDA_CHECK(cudaGetDevice(&device));
+  STD_CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
+  return major >= 9;
+}
+
+template <typename... Parameters, typename... Arguments>
+void launch_after(cudaStream_t stream, void (*kernel)(Parameters...), dim3 grid, int threads,
+                  const Arguments&... arguments) {
+  cudaLaunchAttribute attribute = {};
+  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attribute.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config = {};
+  config.gridDim = grid;
+  config.blockDim = dim3(threads);
+  config.stream = stream;
+  config.attrs = &attribute;
+  config.numAttrs = can_chain() ? 1 : 0;
+  STD_CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, Parameters(arguments)...));
+}
+
+}  // namespace garv

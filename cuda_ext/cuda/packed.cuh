@@ -1,0 +1,68 @@
+// Reading packed Gaussians on the device.
+#pragma once
+
+#include <cuda_fp16.h>
+
+#include "common.cuh"
+#include "packed.h"
+
+namespace garv {
+
+// What a launch of `draw` works on.
+struct PackedScene {
+  const int4* records;   // [kChunkSize * chunk_count][2]
+  const float4* chunks;  // [chunk_count]: first and last time alive, level, 0
+  const float* times;    // [frames]
+  int chunk_count, frames, levels;
+  float log2_scale;  // of 255 / tau
+  int blocks;        // a frame, of all levels
+  Grid grids[kMaxLevels];
+};
+
+// Lists of the Gaussians of every block of every frame, each with the same room.
+struct BlockLists {
+  int room;
+  unsigned long long* longest;  // length of the longest list that did not fit; 0 if all did
+  int* alive_count;
+  int* counts;        // [frames * blocks] lengths, whether or not they fit
+  int* alive;         // [chunk_count] chunks with a Gaussian that is alive in a frame
+  unsigned* entries;  // [frames * blocks, room]
+};
+
+struct Record {
+  int4 a, b;
+
+  __device__ __forceinline__ static Record load(const PackedScene& s, int id) {
+    return {__ldg(s.records + int64_t(id) * 2), __ldg(s.records + int64_t(id) * 2 + 1)};
+  }
+
+  __device__ __forceinline__ static float2 halves(int word) {
+    return __half22float2(*reinterpret_cast<const __half2*>(&word));
+  }
+
+  // Squared distance at which a Gaussian's brightest channel falls below tau / 255; NaN for a black one.
+  __device__ __forceinline__ float cutoff(float log2_scale) const {
+    const float2 c01 = halves(b.z), c23 = halves(b.w);
+    const float largest = fmaxf(fmaxf(fabsf(c01.x), fabsf(c01.y)), fmaxf(fabsf(c23.x), fabsf(c23.y)));
+    constexpr float kTwoLn2 = 1.3862943611198906f;
+    return kTwoLn2 * (__log2f(largest) + log2_scale);
+  }
+
+  __device__ __forceinline__ float deviation(float time) const {
+    return (time - __int_as_float(a.z)) * (1.f / at_least_min_sigma(halves(a.w).x));
+  }
+
+  __device__ __forceinline__ Slice<float> slice(float time) const {
+    const float2 xt = halves(a.w), yt_xx = halves(b.x), yx_yy = halves(b.y);
+    Slice<float> g;
+    g.u = deviation(time);
+    g.x = fmaf(g.u, xt.y, __int_as_float(a.x));
+    g.y = fmaf(g.u, yt_xx.x, __int_as_float(a.y));
+    g.a = at_least_min_sigma(yt_xx.y);
+    g.b = yx_yy.x;
+    g.c = at_least_min_sigma(yx_yy.y);
+    return g;
+  }
+};
+
+}  // namespace garv

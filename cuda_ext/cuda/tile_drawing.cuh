@@ -1,0 +1,126 @@
+// Adding the Gaussians of a tile up: from its block's list through what a warp keeps in shared memory into its sums.
+#pragma once
+
+#include "packed_lists.cuh"
+#include "upsampling.cuh"
+
+namespace garv {
+
+constexpr int kDrawWarps = kTilesPerBlock;  // of a thread block: a tile each, or all for one tile
+constexpr int kDrawThreads = 32 * kDrawWarps;
+
+// Gaussians of a tile on their way into its sums.
+struct Pending {
+  Batch batch;
+  int ids[2 * kBatch];  // that wait to be made ready
+};
+
+// What one warp needs beside its registers, at different times.
+union alignas(16) Scratch {
+  Pending pending;
+  CoarseWindow window;
+  uint8_t bytes[kTilePixels * kRecordChannels];
+  __device__ Scratch() {}
+};
+
+// What a warp draws: every `parts`-th batch of its tile's Gaussians, from the `part`-th on.
+struct Place {
+  int level, frame, block, tile, x, y;  // `tile` counts within the block; x and y are from the grid's corner
+  int part, parts;
+
+  // Of the thread block at (column, row) of a launch with a thread block for every block or, if shared, for every tile.
+  __device__ __forceinline__ Place(const Grid& grid, int level, int frame, int column, int row, bool shared)
+      : level(level), frame(frame) {
+    const int warp = threadIdx.x / 32;
+    part = shared ? warp : 0;
+    parts = shared ? kDrawWarps : 1;
+    const int tile_x = shared ? column : column * kTilesPerSide + warp % kTilesPerSide;
+    const int tile_y = shared ? row : row * kTilesPerSide + warp / kTilesPerSide;
+    tile = tile_y % kTilesPerSide * kTilesPerSide + tile_x % kTilesPerSide;
+    block = tile_y / kTilesPerSide * grid.blocks_x + tile_x / kTilesPerSide;
+    x = tile_x * kTileSize;
+    y = tile_y * kTileSize;
+  }
+};
+
+// For a list that did not fit: the entry that the k-th of all living chunks' Gaussians would have in it.
+__device__ unsigned search(const PackedScene& s, const BlockLists& lists, const Place& place, int64_t k) {
+  const int chunk = lists.alive[k / kChunkSize], id = chunk * kChunkSize + static_cast<int>(k % kChunkSize);
+  if (static_cast<int>(s.chunks[chunk].z) != place.level) return 0;
+  const Record record = Record::load(s, id);
+  const Slice<float> slice = record.slice(s.times[place.frame]);
+  const float reach = record.cutoff(s.log2_scale) - slice.u * slice.u;
+  if (!(reach >= 0.f)) return 0;
+  const Reached reached(blocks_of(s.grids[place.level]), slice, reach);
+  const int row = place.y / kBlockSize;
+  return row >= reached.row0 && row < reached.row1 ? entry_of(id, reached.tiles(place.x / kBlockSize, row)) : 0;
+}
+
+// Makes the first `count` waiting Gaussians ready and adds them; lanes past them fill the last group up.
+__device__ __forceinline__ void add_batch(TileSums& sums, Pending& pending, const PackedScene& s, int count, float time,
+                                          float x, float y) {
+  const int lane = threadIdx.x % 32;
+  if (lane < count) {
+    const Record record = Record::load(s, pending.ids[lane]);
+    const Slice<float> slice = record.slice(time);
+    pending.batch.put(lane, slice, conic_of(slice), record);
+  } else {
+    pending.batch.put_nothing(lane);
+  }
+  __syncwarp();
+  for (int first = 0; first < count; first += kGroup) sums.add_group(pending.batch, first, x, y);
+  __syncwarp();
+}
+
+// Adds all Gaussians of the warp's tile.
+__device__ __forceinline__ void add_gaussians(TileSums& sums, Pending& pending, const PackedScene& s,
+                                              const BlockLists& lists, const Place& place) {
+  const Grid& grid = s.grids[place.level];
+  const int64_t list = int64_t(place.frame) * s.blocks + grid.first_block + place.block;
+  const bool listed = lists.counts[list] <= lists.room;
+  const int64_t count = listed ? lists.counts[list] : int64_t(*lists.alive_count) * kChunkSize;
+  const int lane = threadIdx.x % 32;
+  const float time = s.times[place.frame], x = grid.left + place.x + 0.5f, y = grid.top + place.y + 0.5f;
+  int waiting = 0;
+  for (int64_t first = 32 * place.part; first < count; first += 32 * place.parts) {
+    const int64_t k = first + lane;
+    unsigned entry = 0;
+    if (k < count) entry = listed ? lists.entries[list * lists.room + k] : search(s, lists, place, k);
+    const bool touched = touches(entry, place.tile);
+    const unsigned found = __ballot_sync(kWholeWarp, touched);
+    if (touched) pending.ids[waiting + __popc(found & ((1u << lane) - 1))] = id_of(entry);
+    waiting += __popc(found);
+    __syncwarp();
+    if (waiting < kBatch) continue;
+    add_batch(sums, pending, s, kBatch, time, x, y);
+    waiting -= kBatch;
+    const int left_over = pending.ids[kBatch + lane];
+    __syncwarp();
+    pending.ids[lane] = left_over;
+  }
+  __syncwarp();
+  if (waiting > 0) add_batch(sums, pending, s, waiting, time, x, y);
+}
+
+// Sums of the warps that share a tile, for the first of them; the others are done.
+struct SharedSums {
+  float partial[kDrawWarps - 1][kHalfHeight * 4][32];
+
+  __device__ __forceinline__ bool gather(TileSums& sums, const Place& place) {
+    if (place.parts == 1) return true;
+    const int lane = threadIdx.x % 32;
+    if (place.part > 0) {
+#pragma unroll
+      for (int k = 0; k < kHalfHeight * 4; ++k) partial[place.part - 1][k][lane] = sums.rows[k / 4][k % 4];
+    }
+    __syncthreads();
+    if (place.part > 0) return false;
+    for (int part = 0; part < kDrawWarps - 1; ++part) {
+#pragma unroll
+      for (int k = 0; k < kHalfHeight * 4; ++k) sums.rows[k / 4][k % 4] += partial[part][k][lane];
+    }
+    return true;
+  }
+};
+
+}  // namespace garv

@@ -1,0 +1,136 @@
+// The sum over a tile of 16x16 samples, held by one warp in the accumulators of the tensor cores' product. One product
+// covers a row of the tile's upper half and the same row of its lower half: of weights [16 columns x (4 Gaussians,
+// half)] times colours [(4 Gaussians, half) x (half, channel)], which are 0 where the halves differ.
+//
+// Weights are made in float32, a row's from the last one's since the exponent is quadratic, and rounded to half
+// precision for the product: 2^-12 of each Gaussian's contribution. Colours are half precision already.
+#pragma once
+
+#include "packed.cuh"
+#include "tensor_cores.cuh"
+#include "weights.cuh"
+
+namespace garv {
+
+constexpr int kHalfHeight = kTileSize / 2;
+constexpr int kGroup = 4;   // Gaussians a product takes
+constexpr int kBatch = 32;  // Gaussians a warp makes ready at once
+
+// Curvature up to which all eight rows of a half follow from one start (0.96 pixels): what can still reach 2^-24 starts
+// above float32's smallest number.
+constexpr float kSteepestOfHalf = -0.79f;
+
+// Gaussians of one tile, ready to be drawn.
+struct Batch {
+  float4 place[kBatch];  // x and y of the mean, exponent's constant and coefficient of dx^2
+  float4 bend[kBatch];   // coefficients of dx dy and dy^2, ratio of successive rows' ratios, and of those 8 rows apart
+  __half colors[kRecordChannels][kBatch];
+
+  __device__ __forceinline__ void put(int at, const Slice<float>& g, const Conic<float>& conic, const Record& record) {
+    const Exponent e = exponent_of(g, conic);
+    place[at] = make_float4(g.x, g.y, e.k, e.a);
+    bend[at] = make_float4(e.b, e.c, exp2_approx(2.f * e.c), exp2_approx(2.f * kHalfHeight * e.c));
+    const __half2 c01 = *reinterpret_cast<const __half2*>(&record.b.z);
+    const __half2 c23 = *reinterpret_cast<const __half2*>(&record.b.w);
+    colors[0][at] = c01.x;
+    colors[1][at] = c01.y;
+    colors[2][at] = c23.x;
+    colors[3][at] = c23.y;
+  }
+
+  __device__ __forceinline__ void put_nothing(int at) {
+    place[at] = make_float4(0.f, 0.f, kNoWeight, 0.f);
+    bend[at] = make_float4(0.f, 0.f, 1.f, 1.f);
+    for (int c = 0; c < kRecordChannels; ++c) colors[c][at] = __float2half_rn(0.f);
+  }
+};
+
+// A lane's Gaussian in its two columns, eight apart.
+struct LaneColumns {
+  float slope[2], constant[2];
+  float dy, c, bend, bend_of_half;
+
+  __device__ __forceinline__ LaneColumns(const Batch& batch, int at, float x, float y) {
+    const float4 place = batch.place[at], b = batch.bend[at];
+    dy = y - place.y;
+    c = b.y;
+    bend = b.z;
+    bend_of_half = b.w;
+#pragma unroll
+    for (int k = 0; k < 2; ++k) {
+      const float dx = x + 8 * k - place.x;
+      slope[k] = b.x * dx;
+      constant[k] = fmaf(place.w * dx, dx, place.z);
+    }
+  }
+
+  // Weights of a row of both halves, and their ratios to the next row's.
+  __device__ __forceinline__ void start(int row, float (&weight)[2][2], float (&ratio)[2][2]) const {
+    const float upper = dy + row, lower = upper + kHalfHeight, step = c * fmaf(2.f, upper, 1.f);
+#pragma unroll
+    for (int k = 0; k < 2; ++k) {
+      weight[0][k] = exp2_approx(fmaf(fmaf(c, upper, slope[k]), upper, constant[k]));
+      weight[1][k] = exp2_approx(fmaf(fmaf(c, lower, slope[k]), lower, constant[k]));
+      // Bounded, or a ratio past the largest number would turn a weight of 0 into NaN.
+      ratio[0][k] = exp2_approx(fminf(step + slope[k], 126.f));
+      ratio[1][k] = ratio[0][k] * bend_of_half;
+    }
+  }
+};
+
+struct TileSums {
+  // Of each row of a half: two channels in the lane's first column, the same in its second. Lanes 0 and 1
+  // of four hold the upper half's channels, lanes 2 and 3 the lower half's.
+  float rows[kHalfHeight][4];
+
+  // Adds the group of Gaussians from `first` on, in the tile whose first sample is at (x, y).
+  __device__ __forceinline__ void add_group(const Batch& batch, int first, float x, float y) {
+    const int lane = threadIdx.x % 32, column = lane / 4, at = first + lane % 4;
+    const LaneColumns columns(batch, at, x + column, y);
+    const uint32_t color = __half_as_ushort(batch.colors[column % kRecordChannels][at]);
+    const uint32_t colors = column < kRecordChannels ? color : color << 16;
+    if (__all_sync(kWholeWarp, columns.c > kSteepestOfHalf)) {
+      add_rows<kHalfHeight>(columns, colors);
+    } else if (__all_sync(kWholeWarp, columns.c > kSteepest)) {
+      add_rows<4>(columns, colors);
+    } else {
+      add_rows<1>(columns, colors);
+    }
+  }
+
+  // Calls use(row, column, channel, value) for the samples that the lane holds.
+  template <int C, typename Use>
+  __device__ __forceinline__ void for_each_sample(const Use& use) {
+    const int lane = threadIdx.x % 32, channel = lane % 2 * 2, half = lane % 4 / 2 * kHalfHeight;
+#pragma unroll
+    for (int k = 0; k < 4; ++k) {
+      if (channel + k % 2 >= C) continue;
+#pragma unroll
+      for (int row = 0; row < kHalfHeight; ++row) {
+        use(half + row, lane / 4 + k / 2 * 8, channel + k % 2, rows[row][k]);
+      }
+    }
+  }
+
+ private:
+  // kPerStart rows follow from one start.
+  template <int kPerStart>
+  __device__ __forceinline__ void add_rows(const LaneColumns& columns, uint32_t colors) {
+    float weight[2][2], ratio[2][2];  // [half][column]
+#pragma unroll
+    for (int row = 0; row < kHalfHeight; ++row) {
+      if (row % kPerStart == 0) {
+        columns.start(row, weight, ratio);
+      } else {
+#pragma unroll
+        for (int k = 0; k < 4; ++k) {
+          weight[k / 2][k % 2] *= ratio[k / 2][k % 2];
+          ratio[k / 2][k % 2] *= columns.bend;
+        }
+      }
+      multiply_add(rows[row], to_halves(weight[0][0], weight[1][0]), to_halves(weight[0][1], weight[1][1]), colors);
+    }
+  }
+};
+
+}  // namespace garv

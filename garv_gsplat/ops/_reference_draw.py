@@ -1,0 +1,93 @@
+"""`draw` in plain torch, over the operators that fit: what serves devices without a kernel of its own."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+CHUNK_SIZE = 256  # Gaussians; packed.h holds the same numbers
+MAX_LEVELS = 4
+APRON = 6  # samples that a coarse grid reaches past the image: twice what upsampling looks at past a sample
+ALIGNMENT = 1 << (MAX_LEVELS - 1)
+
+# Interpolation a quarter of a sample before coarse sample k, from samples k-3 to k+2; mirrored a quarter after it. Of
+# all six taps these turn samples of Gaussians that are narrower by UPSAMPLING_VARIANCE (in squared samples) best into
+# Gaussians: least largest error along one axis, 4e-4 of the peak for standard deviations of 1.25 samples and more, by
+# linear programming. Rounded to half precision so that their sum is 1.
+UPSAMPLING_TAPS = tuple(n / 4096 for n in (12, 212, 1316, 1861, 642, 53))
+UPSAMPLING_VARIANCE = 0.7
+
+
+def draw(
+    records: Tensor,
+    chunks: Tensor,
+    levels: int,
+    channels: int,
+    tau: float,
+    times: Tensor,
+    left: int,
+    top: int,
+    width: int,
+    height: int,
+    room: int,
+    as_float: bool,
+) -> tuple[Tensor, Tensor]:
+    dtype = torch.float32 if as_float else torch.uint8
+    image = records.new_zeros(len(times), height, width, channels, dtype=dtype)
+    if room > 0:  # these lists have all the room that they need; with none they were to be measured
+        for out, time in zip(image, times.split([1] * len(times))):
+            frame = _draw_frame(records, chunks, levels, channels, tau, time, (left, top, width, height))
+            out.copy_(frame if as_float else frame.mul(255).round_().clamp_(0, 255))
+    return image, torch.zeros(1, dtype=torch.int64, device=records.device)
+
+
+def _draw_frame(
+    records: Tensor,
+    chunks: Tensor,
+    levels: int,
+    channels: int,
+    tau: float,
+    time: Tensor,  # [1]
+    window: tuple[int, int, int, int],
+) -> Tensor:
+    left, top, width, height = window
+    left0, top0 = left // ALIGNMENT * ALIGNMENT, top // ALIGNMENT * ALIGNMENT
+    coarser = None
+    for level in reversed(range(levels)):
+        scale, apron = 1 << level, APRON if level else 0
+        size = (-(-(left + width - left0) // scale) + 2 * apron, -(-(top + height - top0) // scale) + 2 * apron)
+        means, cholesky, colors, cutoffs = _unpack(records, chunks, level, channels, tau, time)
+        means[:, :2] -= means.new_tensor((left0 // scale - apron, top0 // scale - apron))
+        geometry = (means, cholesky, cutoffs, time, *size)
+        offsets, _ = torch.ops.garv.bin_gaussians(*geometry, 0)
+        offsets, ids = torch.ops.garv.bin_gaussians(*geometry, int(offsets[-1]))
+        image = torch.ops.garv.accumulate(means, cholesky, colors, cutoffs, time, offsets, ids, *size)
+        if coarser is not None:
+            image += _upsample(coarser, apron, size)
+        coarser = image
+    return coarser[0, top - top0 :, left - left0 :][:height, :width]
+
+
+def _unpack(records: Tensor, chunks: Tensor, level: int, channels: int, tau: float, time: Tensor) -> list[Tensor]:
+    """Means, Cholesky factors, colours and cutoffs of a level's Gaussians in the chunks that are alive."""
+    alive = (chunks[:, 2] == level) & (chunks[:, 0] <= time) & (time <= chunks[:, 1])
+    chosen = records.view(-1, CHUNK_SIZE, 8)[alive].reshape(-1, 8)
+    means = chosen[:, :3].contiguous().view(torch.float32)
+    halves = chosen[:, 3:].contiguous().view(torch.float16).float()
+    colors = halves[:, 6 : 6 + channels].contiguous()
+    largest = colors.abs().amax(1)
+    cutoffs = 2 * (largest * (255 / tau)).log() if tau > 0 else torch.where(largest > 0, torch.inf, -torch.inf)
+    return [means, halves[:, :6].contiguous(), colors, cutoffs]
+
+
+def _upsample(coarse: Tensor, apron: int, size: tuple[int, int]) -> Tensor:
+    """Twice as many samples both ways, cut to `size`; the coarse grid [B, h, w, C] starts APRON samples early."""
+    width, height = size
+    start = APRON - apron // 2  # in the coarse grid, of the first sample of the fine one
+    for axis, count in ((1, height), (2, width)):
+        parts = [
+            sum(tap * coarse.narrow(axis, start + shift, -(-count // 2)) for tap, shift in zip(UPSAMPLING_TAPS, shifts))
+            for shifts in (range(-3, 3), range(3, -3, -1))
+        ]
+        coarse = torch.stack(parts, axis + 1).flatten(axis, axis + 1).narrow(axis, 0, count)
+    return coarse

@@ -1,0 +1,52 @@
+"""One frame at a time on CUDA: all launches of a frame recorded once as a graph and then started by one call."""
+
+from __future__ import annotations
+
+import threading
+
+import torch
+from torch import Tensor
+
+from garv_gsplat.ops import ListBudget
+from garv_gsplat.packing import PackedVolume
+
+
+class FrameReplay:
+    """Draws single frames as `PackedVolume.draw` does, with a fifth of its work on the host.
+
+    The recorded launches work on memory of their own, about twice a frame's; a frame is copied out of it. From several
+    threads or streams frames are drawn one after the other.
+    """
+
+    def __init__(self, volume: PackedVolume, window: tuple[int, int, int, int], budget: ListBudget) -> None:
+        self._volume, self._window, self._budget = volume, window, budget
+        self._position = torch.zeros(1, device=volume.records.device)
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._room = 0
+        self._lock = threading.Lock()
+        self._free = torch.cuda.Event()  # when the last frame has been copied out
+
+    def draw(self, position: Tensor) -> Tensor:
+        """The frame uint8 [1, height, width, C] at `position` [1] in slices."""
+        with self._lock, torch.cuda.device(position.device):
+            stream = torch.cuda.current_stream()
+            stream.wait_event(self._free)
+            self._position.copy_(position)
+            if self._graph is None or self._budget.learn() > self._room:
+                self._record()
+            self._graph.replay()
+            self._budget.watch(self._longest)
+            frame = self._image.clone()
+            self._free.record(stream)
+        return frame
+
+    def _record(self) -> None:
+        """Record the launches, with room for the longest list that is known of."""
+        self._volume.draw(self._position, self._window, self._budget)  # measures, the first time
+        self._room = self._budget.room
+        self._graph = None  # so that its memory can serve the new one
+        graph = torch.cuda.CUDAGraph()
+        # Other threads may go on using the device meanwhile.
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            self._image, self._longest = self._volume.launch(self._position, self._window, self._room)
+        self._graph = graph
