@@ -89,6 +89,19 @@ class GaussianField(nn.Module):
         lists = self._pair_budget.bin(means, cholesky, cutoffs, times, *size)
         return accumulate(means, cholesky, colors, cutoffs, times, *lists, *size)
 
+    @property
+    def rounds(self) -> bool:
+        """Whether rounding has started."""
+        return self._rounds
+
+    def room(self, frames: int) -> int:
+        """Pairs that the lists of a step of `frames` frames get room for, as far as is known."""
+        return self._pair_budget.capacity(frames)
+
+    def watch_room(self) -> None:
+        """After a recorded step: let its number of pairs count for the next ones."""
+        self._pair_budget.watch()
+
     @torch.no_grad()
     def start_rounding(self) -> None:
         """Fix the quantizer's ranges by the values at hand and round from now on."""

@@ -13,9 +13,17 @@ def l2(images: Tensor, frames: Tensor) -> Tensor:
     return _MeanSquaredError.apply(images, frames)
 
 
+_LOWEST = 1e-10  # 100 dB
+
+
+def psnr_tensor(loss: Tensor) -> Tensor:
+    """`psnr_of` on the device."""
+    return -10 * torch.log10(loss.detach().clamp(min=_LOWEST))
+
+
 def psnr_of(loss: float) -> float:
     """dB of an L2 loss, before clamping and rounding to 8 bits."""
-    return -10 * math.log10(max(loss, 1e-10))
+    return -10 * math.log10(max(loss, _LOWEST))
 
 
 class _MeanSquaredError(torch.autograd.Function):

@@ -1,4 +1,4 @@
-"""What happens around a step: sizes of the steps, start of the rounding, projection. Shared by every training loop."""
+"""What happens around a step: sizes of the steps, start of the rounding. Shared by every training loop."""
 
 from __future__ import annotations
 
@@ -37,16 +37,19 @@ class FitRecipe:
         factor = self.factor(step)
         for name, optimizer in self.optimizers.items():
             for group in optimizer.param_groups:
-                group["lr"] = self.config.learning_rates[name] * factor
+                rate = self.config.learning_rates[name] * factor
+                if isinstance(group["lr"], Tensor):  # of a step that was recorded: it is read where it lies
+                    group["lr"].fill_(rate)
+                else:
+                    group["lr"] = rate
         first_rounded = math.ceil(self.config.rounding_from * self.steps)
         if step >= first_rounded and self.config.rounding_from < 1 and self.field.quantizer() is None:
             self.field.start_rounding()
 
-    def after_step(self, step: int, loss: Tensor) -> None:
-        """Project the parameters; count the loss (a scalar tensor, read once an epoch) for the plateau schedule."""
-        self.field.project()
+    def after_step(self, loss: Tensor) -> None:
+        """Count the loss (a scalar tensor, read once an epoch) for the plateau schedule."""
         if self.config.schedule == "plateau":
-            self.plateau.add(loss.detach())
+            self.plateau.add(loss.detach().clone())
 
     def factor(self, step: int) -> float:
         """Size of step `step` relative to the learning rates."""

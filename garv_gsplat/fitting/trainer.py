@@ -16,10 +16,11 @@ from garv_gsplat.codec import Quantizer
 from garv_gsplat.fitting.config import PRESETS, FitConfig
 from garv_gsplat.fitting.deterministic import deterministic
 from garv_gsplat.fitting.field import GaussianField, gaussians_for
-from garv_gsplat.fitting.losses import l2, psnr_of
+from garv_gsplat.fitting.losses import psnr_of
 from garv_gsplat.fitting.memory import check_memory
 from garv_gsplat.fitting.recipe import FitRecipe, build_optimizers
 from garv_gsplat.fitting.sampling import FrameSampler
+from garv_gsplat.fitting.step import FitStep
 from garv_gsplat.gaussians import VideoGaussians
 from garv_gsplat.video import Video, video_from_array
 
@@ -113,19 +114,13 @@ def _run(
     """Make the steps; returns how many were made."""
     config, steps = recipe.config, recipe.steps
     sampler = FrameSampler(len(frames), config.batch_frames, config.seed, frames.device)
+    make_step = FitStep(recipe, frames)
     for step in range(steps):
         if interrupted.is_set():
             return step
-        recipe.before_step(step)
-        batch = sampler.batch(step)
-        loss = l2(recipe.field(batch + 0.5), frames[batch])
-        loss.backward()
-        for optimizer in recipe.optimizers.values():
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        recipe.after_step(step, loss)
+        loss = make_step(step, sampler.batch(step))
         if progress and (step % REPORT_EVERY == 0 or step + 1 == steps):
-            progress(FitProgress(step + 1, steps, psnr_of(float(loss.detach()))))
+            progress(FitProgress(step + 1, steps, psnr_of(float(loss))))
     return steps
 
 

@@ -11,6 +11,7 @@ from garv_gsplat.ops import _deterministic
 from garv_gsplat.ops._library import ensure_kernels
 
 _HEADROOM = 1.25
+_ROOM_USED = 1.1  # from here on there is more room for the next launch, or a recorded one would be recorded each time
 _SPARE_PAIRS = 4096  # so that a scene of few pairs may grow
 _SPARE_ENTRIES = 32
 
@@ -39,10 +40,22 @@ class PairBudget:
             offsets, _ = torch.ops.garv.bin_gaussians(*args, 0)
             self._size, self._arriving = (width, height), _Arriving()
             self.pairs_per_frame = int(offsets[-1]) / frames
-        self.pairs_per_frame = max(self.pairs_per_frame, self._arriving.take())
         isect_offsets, flatten_ids = _deterministic.bin_gaussians(*args, self.capacity(frames))
-        self._arriving.send(isect_offsets[-1:], scale=1 / frames)
+        self._total, self._frames = isect_offsets[-1:], frames
+        self.watch()
         return isect_offsets, flatten_ids
+
+    def watch(self) -> None:
+        """Have the last launch's number of pairs come to the host some time, and learn from what has come.
+
+        For launches that were recorded; others are watched as they are made.
+        """
+        if self._total.is_cuda and torch.cuda.is_current_stream_capturing():
+            return
+        pairs_per_frame = self._arriving.take()
+        if pairs_per_frame > self.pairs_per_frame * _ROOM_USED:
+            self.pairs_per_frame = pairs_per_frame
+        self._arriving.send(self._total, scale=1 / self._frames)
 
     def capacity(self, frames: int) -> int:
         """Pairs that a launch of `frames` frames gets room for."""
@@ -94,7 +107,7 @@ class _Arriving:
         self._under_way = False
 
     def send(self, number: Tensor, scale: float = 1.0) -> None:
-        if self._under_way or (number.is_cuda and torch.cuda.is_current_stream_capturing()):
+        if self._under_way:
             return
         self._under_way, self._scale = True, scale
         if not number.is_cuda:

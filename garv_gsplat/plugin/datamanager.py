@@ -97,9 +97,13 @@ class GarvDataManager(DataManager):
 
     def next_train(self, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Times [B] in frames in place of rays, and the frames {"image": [B, H, W, C] uint8}; nothing waits."""
-        self.train_count += 1
-        indices = self._sampler.batch(step)
+        indices = self.train_batch(step)
         return indices + 0.5, {"image": self._frames[indices]}
+
+    def train_batch(self, step: int) -> Tensor:
+        """Indices [B] of the frames that step `step` sees, on the device."""
+        self.train_count += 1
+        return self._sampler.batch(step)
 
     def next_eval(self, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """One frame, in the form of `next_train`."""

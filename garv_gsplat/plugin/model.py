@@ -9,13 +9,14 @@ from fractions import Fraction
 import torch
 from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.data.scene_box import OrientedBox
-from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttributes, TrainingCallbackLocation
+from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttributes
 from nerfstudio.models.base_model import Model, ModelConfig
 from torch import Tensor
 from torch.nn import Parameter
 
 from garv_gsplat.fitting import FitConfig, FitRecipe, GaussianField, gaussians_for
-from garv_gsplat.fitting.losses import l2
+from garv_gsplat.fitting.losses import l2, psnr_tensor
+from garv_gsplat.fitting.step import FitStep
 from garv_gsplat.metrics import psnr
 from garv_gsplat.ops import PairBudget
 from garv_gsplat.plugin.cameras import camera_time, is_frame_camera, look, sample
@@ -26,7 +27,6 @@ from garv_gsplat.rendering import rasterization
 from garv_gsplat.volume import VideoInfo
 
 _STATE = "_extra_state"  # nn.Module's name for what get_extra_state gives
-_LOWEST_LOSS = 1e-10  # 100 dB
 
 
 class ResumeError(ValueError):
@@ -81,7 +81,7 @@ class GarvModel(Model):
     def get_training_callbacks(
         self, training_callback_attributes: TrainingCallbackAttributes
     ) -> list[TrainingCallback]:
-        """Run the recipe around every step; start from the video unless a checkpoint was loaded."""
+        """Nothing to call: the trainer makes the steps. Starts from the video unless a checkpoint was loaded."""
         trainer = training_callback_attributes.trainer
         optimizers = training_callback_attributes.optimizers.optimizers
         self._recipe = FitRecipe(self.field, self.config.fit, trainer.config.max_num_iterations, optimizers)
@@ -89,13 +89,11 @@ class GarvModel(Model):
             self.field.initialize(training_callback_attributes.pipeline.datamanager.training_frames())
         else:
             self._recipe.load_state_dict(self._recipe_state)
-        return [
-            TrainingCallback([TrainingCallbackLocation.BEFORE_TRAIN_ITERATION], self._recipe.before_step),
-            TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN_ITERATION], self._after_step),
-        ]
+        return []
 
-    def _after_step(self, step: int) -> None:
-        self._recipe.after_step(step, self._loss.detach())
+    def make_steps(self, frames: Tensor) -> FitStep:
+        """The steps of the fit; frames are all of the video, uint8 [T, H, W, C]."""
+        return FitStep(self._recipe, frames)
 
     def get_outputs(self, ray_bundle: Tensor) -> dict[str, Tensor]:
         """Frames {"rgb": [B, H, W, C]} at the times [B] in frames that the data manager gives in place of rays."""
@@ -104,7 +102,7 @@ class GarvModel(Model):
     def get_metrics_dict(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """The PSNR in dB, a tensor, so that no step waits for the device. Keeps the loss for `get_loss_dict`."""
         self._loss = l2(outputs["rgb"], batch["image"])
-        return {"psnr": -10 * torch.log10(self._loss.detach().clamp(min=_LOWEST_LOSS))}
+        return {"psnr": psnr_tensor(self._loss)}
 
     def get_loss_dict(
         self, outputs: dict[str, Tensor], batch: dict[str, Tensor], metrics_dict: dict[str, Tensor]

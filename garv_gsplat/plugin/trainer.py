@@ -15,10 +15,13 @@ from nerfstudio.engine.optimizers import OptimizerConfig, Optimizers
 from nerfstudio.engine.trainer import Trainer, TrainerConfig
 from nerfstudio.utils.rich_utils import CONSOLE
 from rich.markup import escape
+from torch import Tensor
 
 from garv_gsplat.fitting import FitConfig, FitMemoryError, Preset
 from garv_gsplat.fitting.deterministic import deterministic
+from garv_gsplat.fitting.losses import psnr_tensor
 from garv_gsplat.fitting.recipe import ADAM
+from garv_gsplat.fitting.step import FitStep
 from garv_gsplat.plugin.datamanager import Hidden
 from garv_gsplat.plugin.failure import refuse
 from garv_gsplat.plugin.model import ResumeError
@@ -162,6 +165,7 @@ class GarvTrainer(Trainer):
         for note in self.pipeline.datamanager.dataparser.read().notes:
             CONSOLE.print(f"[yellow]note:[/] {escape(note)}")
         self._first_step_at: float | None = None
+        self._make_step: FitStep | None = None
         self.callbacks.append(TrainingCallback([TrainingCallbackLocation.BEFORE_TRAIN_ITERATION], self._start_clock))
         self.callbacks.append(TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN], self._say_what_is_next))
 
@@ -190,6 +194,17 @@ class GarvTrainer(Trainer):
                 f"the checkpoint has made {self._start_step} of {self.config.max_num_iterations} steps: "
                 "ask for more with --max-num-iterations"
             )
+
+    def train_iteration(self, step: int) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+        """A step of the fit: loss, losses and metrics, tensors that the next step may overwrite."""
+        manager = self.pipeline.datamanager
+        if self._make_step is None:
+            self._make_step = self.pipeline.model.make_steps(manager.training_frames())
+        loss = self._make_step(step, manager.train_batch(step))
+        return loss, {"l2": loss}, {"psnr": psnr_tensor(loss)} if self._logs(step) else {}
+
+    def _logs(self, step: int) -> bool:
+        return step % self.config.logging.steps_per_log == 0
 
     def _start_clock(self, step: int) -> None:
         if self._first_step_at is None:

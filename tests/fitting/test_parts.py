@@ -104,7 +104,7 @@ def test_a_resumed_schedule_goes_on():
     config = FitConfig(schedule="plateau", plateau_patience=0, batch_frames=6, warmup=0)
     recipe = FitRecipe(field, config, 10, build_optimizers(field))
     for loss in (1.0, 2.0):
-        recipe.after_step(0, torch.tensor(loss))
+        recipe.after_step(torch.tensor(loss))
     resumed = FitRecipe(field, config, 10, build_optimizers(field))
     resumed.load_state_dict(recipe.state_dict())
     assert resumed.factor(5) == recipe.factor(5) == 0.5

@@ -1,0 +1,74 @@
+"""One step of a fit; on CUDA recorded once and then replayed, so that the host has next to nothing to do."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from garv_gsplat.fitting.losses import l2
+from garv_gsplat.fitting.recipe import FitRecipe
+
+_EAGER_STEPS = 3  # before the first recording, in which optimizers and lists set themselves up
+
+
+class FitStep:
+    """Makes the steps of a fit, each by a call: images, loss, gradients, Adam, projection.
+
+    On CUDA the launches of a step are recorded as a graph, again whenever they change: when rounding starts, or when
+    the lists need more room. A fit that has to be deterministic waits for the device and so cannot be recorded.
+    """
+
+    def __init__(self, recipe: FitRecipe, frames: Tensor) -> None:
+        """frames: all of the video, uint8 [T, H, W, C] on the field's device."""
+        self._recipe, self._frames = recipe, frames
+        self._eager_steps = 0
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._recorded: tuple[bool, int] | None = None
+
+    def __call__(self, step: int, batch: Tensor) -> Tensor:
+        """Step number `step`, with the frames of indices `batch` [B]; its loss, which the next step may overwrite."""
+        self._recipe.before_step(step)
+        loss = self._replay(batch) if self._can_record() else self._work(batch)
+        self._recipe.after_step(loss)
+        return loss
+
+    def _work(self, batch: Tensor) -> Tensor:
+        field, optimizers = self._recipe.field, self._recipe.optimizers.values()
+        for optimizer in optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        loss = l2(field(batch + 0.5), self._frames[batch])
+        loss.backward()
+        for optimizer in optimizers:
+            optimizer.step()
+        field.project()
+        return loss.detach()
+
+    def _can_record(self) -> bool:
+        if self._frames.device.type != "cuda" or torch.are_deterministic_algorithms_enabled():
+            return False
+        self._eager_steps += 1
+        return self._eager_steps > _EAGER_STEPS
+
+    def _replay(self, batch: Tensor) -> Tensor:
+        field = self._recipe.field
+        with torch.cuda.device(self._frames.device):
+            if self._recorded != (state := (field.rounds, field.room(len(batch)))):
+                self._record(batch)
+                self._recorded = state
+            self._batch.copy_(batch)
+            self._graph.replay()
+        field.watch_room()
+        return self._loss
+
+    def _record(self, batch: Tensor) -> None:
+        self._graph = None  # so that its memory can serve the new one
+        self._batch = batch.clone()
+        for optimizer in self._recipe.optimizers.values():
+            for group in optimizer.param_groups:
+                group["capturable"] = True
+                group["lr"] = torch.as_tensor(group["lr"], dtype=torch.float32, device=self._frames.device)
+        graph = torch.cuda.CUDAGraph()
+        # A viewer's thread may go on using the device meanwhile.
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            self._loss = self._work(self._batch)
+        self._graph = graph
