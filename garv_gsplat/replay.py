@@ -35,9 +35,9 @@ class FrameReplay:
             if self._graph is None or self._budget.learn() > self._room:
                 self._record()
             self._graph.replay()
-            self._budget.watch(self._longest)
             frame = self._image.clone()
             self._free.record(stream)
+            self._budget.watch(self._longest)
         return frame
 
     def _record(self) -> None:

@@ -118,7 +118,8 @@ int blocks_for(int64_t threads) { return static_cast<int>((threads + kVisitThrea
 
 void make_lists(const PackedScene& s, const BlockLists& lists, cudaStream_t stream) {
   constexpr int kMostBlocks = 2048;  // what a large GPU holds at once; more would only wait
-  launch_after(stream, find_living_chunks, blocks_for(s.chunk_count), kVisitThreads, s, lists);
+  find_living_chunks<<<blocks_for(s.chunk_count), kVisitThreads, 0, stream>>>(s, lists);
+  STD_CUDA_KERNEL_LAUNCH_CHECK();
   const dim3 visits(std::min(s.chunk_count, kMostBlocks), (s.frames + kFramesPerVisit - 1) / kFramesPerVisit);
   launch_after(stream, visit_chunks, visits, kVisitThreads, s, lists);
 }

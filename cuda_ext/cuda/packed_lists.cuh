@@ -15,7 +15,6 @@ __device__ __forceinline__ Blocks blocks_of(const Grid& grid) {
 }
 
 __global__ void __launch_bounds__(kVisitThreads) find_living_chunks(PackedScene s, BlockLists lists) {
-  wait_for_last_kernel();
   const int chunk = blockIdx.x * kVisitThreads + threadIdx.x;
   if (chunk == 0) *lists.longest = 0;
   bool alive = false;

@@ -18,6 +18,10 @@ UPSAMPLING_TAPS = tuple(n / 4096 for n in (12, 212, 1316, 1861, 642, 53))
 UPSAMPLING_VARIANCE = 0.7
 
 
+_PIXELS_AT_ONCE = 1 << 20  # in float32 and a few copies; small frames are drawn together
+_LIKELY_PAIRS = 8  # a Gaussian and frame; more are listed again
+
+
 def draw(
     records: Tensor,
     chunks: Tensor,
@@ -35,19 +39,20 @@ def draw(
     dtype = torch.float32 if as_float else torch.uint8
     image = records.new_zeros(len(times), height, width, channels, dtype=dtype)
     if room > 0:  # these lists have all the room that they need; with none they were to be measured
-        for out, time in zip(image, times.split([1] * len(times))):
-            frame = _draw_frame(records, chunks, levels, channels, tau, time, (left, top, width, height))
-            out.copy_(frame if as_float else frame.mul(255).round_().clamp_(0, 255))
+        frames = max(1, _PIXELS_AT_ONCE // (width * height))
+        for out, part in zip(image.split(frames), times.split(frames)):
+            drawn = _draw_frames(records, chunks, levels, channels, tau, part, (left, top, width, height))
+            out.copy_(drawn if as_float else drawn.mul(255).round_().clamp_(0, 255))
     return image, torch.zeros(1, dtype=torch.int64, device=records.device)
 
 
-def _draw_frame(
+def _draw_frames(
     records: Tensor,
     chunks: Tensor,
     levels: int,
     channels: int,
     tau: float,
-    time: Tensor,  # [1]
+    times: Tensor,
     window: tuple[int, int, int, int],
 ) -> Tensor:
     left, top, width, height = window
@@ -56,21 +61,23 @@ def _draw_frame(
     for level in reversed(range(levels)):
         scale, apron = 1 << level, APRON if level else 0
         size = (-(-(left + width - left0) // scale) + 2 * apron, -(-(top + height - top0) // scale) + 2 * apron)
-        means, cholesky, colors, cutoffs = _unpack(records, chunks, level, channels, tau, time)
+        means, cholesky, colors, cutoffs = _unpack(records, chunks, level, channels, tau, times)
         means[:, :2] -= means.new_tensor((left0 // scale - apron, top0 // scale - apron))
-        geometry = (means, cholesky, cutoffs, time, *size)
-        offsets, _ = torch.ops.garv.bin_gaussians(*geometry, 0)
-        offsets, ids = torch.ops.garv.bin_gaussians(*geometry, int(offsets[-1]))
-        image = torch.ops.garv.accumulate(means, cholesky, colors, cutoffs, time, offsets, ids, *size)
+        geometry = (means, cholesky, cutoffs, times, *size)
+        likely = _LIKELY_PAIRS * len(means) * len(times)
+        offsets, ids = torch.ops.garv.bin_gaussians(*geometry, likely)
+        if (pairs := int(offsets[-1])) > likely:
+            offsets, ids = torch.ops.garv.bin_gaussians(*geometry, pairs)
+        image = torch.ops.garv.accumulate(means, cholesky, colors, cutoffs, times, offsets, ids, *size)
         if coarser is not None:
             image += _upsample(coarser, apron, size)
         coarser = image
-    return coarser[0, top - top0 :, left - left0 :][:height, :width]
+    return coarser[:, top - top0 :, left - left0 :][:, :height, :width]
 
 
-def _unpack(records: Tensor, chunks: Tensor, level: int, channels: int, tau: float, time: Tensor) -> list[Tensor]:
+def _unpack(records: Tensor, chunks: Tensor, level: int, channels: int, tau: float, times: Tensor) -> list[Tensor]:
     """Means, Cholesky factors, colours and cutoffs of a level's Gaussians in the chunks that are alive."""
-    alive = (chunks[:, 2] == level) & (chunks[:, 0] <= time) & (time <= chunks[:, 1])
+    alive = (chunks[:, 2] == level) & ((chunks[:, :1] <= times) & (times <= chunks[:, 1:2])).any(1)
     chosen = records.view(-1, CHUNK_SIZE, 8)[alive].reshape(-1, 8)
     means = chosen[:, :3].contiguous().view(torch.float32)
     halves = chosen[:, 3:].contiguous().view(torch.float16).float()
