@@ -11,7 +11,7 @@ from torch import Tensor
 
 from garv_gsplat.codec import load
 from garv_gsplat.gaussians import VideoGaussians
-from garv_gsplat.ops import ListBudget
+from garv_gsplat.ops import ListBudget, can_record
 from garv_gsplat.packing import draw_channels, pack_channels
 from garv_gsplat.rendering import DECODING_TAU, view_volume
 from garv_gsplat.replay import FrameReplay
@@ -58,7 +58,7 @@ class VideoDecoder:
         self._volumes = [volume.to(self.device) for volume in volumes]
         self._budgets = [ListBudget() for _ in volumes]
         window = (0, 0, self.metadata.width, self.metadata.height)
-        alone = self.device.type == "cuda" and len(self._volumes) == 1
+        alone = can_record(self.device) and len(self._volumes) == 1
         self._replay = FrameReplay(self._volumes[0], window, self._budgets[0]) if alone else None
         # Times live on the device: uploading an index per call would wait for the frames before.
         self._centers = torch.arange(len(self), device=self.device, dtype=torch.float32) + 0.5

@@ -50,6 +50,8 @@ class PackedVolume:
     ) -> Tensor:
         """Images [B, height, width, C] of a window; uint8 rounded from [0, 255], or float32 not clamped."""
 
+        if len(positions) == 0:  # nothing to learn from
+            return self.launch(positions, window, 1, dtype)[0]
         return budget.run(lambda room: self.launch(positions, window, room, dtype), window[2:])
 
     def launch(
@@ -78,7 +80,7 @@ def pack(
         radius = (2 * (colors.abs().amax(1) * (255 / tau)).log()).sqrt()
     reach = radius * cholesky[:, 0].clamp(min=MIN_SIGMA)  # NaN where a Gaussian is never alive
     # One that is not a number would draw nothing, but make its chunk's bounds NaN, too.
-    kept = ((reach >= 0) & torch.cat([means, cholesky], 1).isfinite().all(1)).nonzero()[:, 0]
+    kept = ((reach >= 0) & torch.cat([means, cholesky, colors], 1).isfinite().all(1)).nonzero()[:, 0]
     kept = kept[_order(means[kept], reach[kept], levels[kept])]
     records = _records(means[kept], cholesky[kept], colors[kept])
     first, last = (means[kept, 2] + sign * reach[kept] for sign in (-1, 1))
@@ -120,7 +122,8 @@ def _levels(cholesky: Tensor) -> Tensor:
     """The coarsest grid [N] int64 on which each Gaussian is at least COARSE_SIGMA wide both ways."""
     a, b, c = cholesky[:, 3:].unbind(1)
     p, q, r = a * a, a * b, b * b + c * c
-    smaller = 0.5 * (p + r - torch.hypot(p - r, 2 * q))  # eigenvalue of the slice's covariance
+    larger = 0.5 * (p + r + torch.hypot(p - r, 2 * q))  # eigenvalue of the slice's covariance; the other without
+    smaller = (a * c) ** 2 / larger  # the difference, which cancels
     levels = torch.floor(0.5 * torch.log2(smaller / COARSE_SIGMA**2)).nan_to_num(0, MAX_LEVELS - 1, 0)
     levels = levels.clamp(0, MAX_LEVELS - 1).long()
     counts = torch.bincount(levels, minlength=MAX_LEVELS)
@@ -137,7 +140,7 @@ def _on_grid(means: Tensor, cholesky: Tensor, colors: Tensor, levels: Tensor) ->
     widening = UPSAMPLING_VARIANCE * (1 - scale**2) / (1 - 0.25)
     narrow_a = (a**2 - widening).sqrt()
     narrow_b = a * b / narrow_a
-    narrow_c = (b**2 + c**2 - widening - narrow_b**2).sqrt()
+    narrow_c = (c**2 - widening - b**2 * widening / narrow_a**2).sqrt()  # b^2 - narrow_b^2 without the difference
     coarse = levels > 0
     factor = [torch.where(coarse, narrow, wide) for narrow, wide in ((narrow_a, a), (narrow_b, b), (narrow_c, c))]
     gain = torch.where(coarse, a * c / (factor[0] * factor[2]), torch.ones_like(a))

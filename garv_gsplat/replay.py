@@ -7,7 +7,7 @@ import threading
 import torch
 from torch import Tensor
 
-from garv_gsplat.ops import ListBudget
+from garv_gsplat.ops import ListBudget, record
 from garv_gsplat.packing import PackedVolume
 
 
@@ -20,7 +20,8 @@ class FrameReplay:
 
     def __init__(self, volume: PackedVolume, window: tuple[int, int, int, int], budget: ListBudget) -> None:
         self._volume, self._window, self._budget = volume, window, budget
-        self._position = torch.zeros(1, device=volume.records.device)
+        with torch.inference_mode(False):  # or only inference could write into it
+            self._position = torch.zeros(1, device=volume.records.device)
         self._graph: torch.cuda.CUDAGraph | None = None
         self._room = 0
         self._lock = threading.Lock()
@@ -36,8 +37,8 @@ class FrameReplay:
                 self._record()
             self._graph.replay()
             frame = self._image.clone()
-            self._free.record(stream)
             self._budget.watch(self._longest)
+            self._free.record(stream)
         return frame
 
     def _record(self) -> None:
@@ -45,8 +46,6 @@ class FrameReplay:
         self._volume.draw(self._position, self._window, self._budget)  # measures, the first time
         self._room = self._budget.room
         self._graph = None  # so that its memory can serve the new one
-        graph = torch.cuda.CUDAGraph()
-        # Other threads may go on using the device meanwhile.
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            self._image, self._longest = self._volume.launch(self._position, self._window, self._room)
-        self._graph = graph
+        self._graph, (self._image, self._longest) = record(
+            self._position.device, lambda: self._volume.launch(self._position, self._window, self._room)
+        )

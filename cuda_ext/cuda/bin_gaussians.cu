@@ -55,11 +55,12 @@ struct BlockPairs {
   }
 };
 
-// Counts the pairs of tiles where those of blocks did not fit.
-struct TileCounts : BlockPairs {
-  int32_t* lengths;  // [frames * tiles]
+// Calls use(tile, id) for the pairs of tiles, where those of blocks did not fit.
+template <typename Use>
+struct TilePairs : BlockPairs {
+  const Use& use;
 
-  __device__ TileCounts(const BlockPairs& pairs, int32_t* lengths) : BlockPairs(pairs), lengths(lengths) {}
+  __device__ TilePairs(const BlockPairs& pairs, const Use& use) : BlockPairs(pairs), use(use) {}
 
   __device__ __forceinline__ int64_t reserve(int) const { return 0; }
 
@@ -68,7 +69,7 @@ struct TileCounts : BlockPairs {
     for (int tile = 0; tile < kTilesPerBlock; ++tile) {
       const int x = column * kTilesPerSide + tile % kTilesPerSide, y = row * kTilesPerSide + tile / kTilesPerSide;
       if (!touches(entry, tile) || x >= scene.tiles_x || y >= scene.tiles_y) continue;
-      atomicAdd(lengths + who.frame * scene.tiles() + y * scene.tiles_x + x, 1);
+      use(who.frame * scene.tiles() + y * scene.tiles_x + x, who.id);
     }
   }
 };
@@ -97,7 +98,17 @@ __global__ void __launch_bounds__(kVisitThreads) find_pairs(Scene s, FoundPairs 
 }
 
 __global__ void __launch_bounds__(kVisitThreads) count_pairs(Scene s, FoundPairs found, int32_t* lengths) {
-  if (!found.complete()) visit_gaussians(s, TileCounts({s, found, blocks_of(s)}, lengths));
+  if (found.complete()) return;
+  const auto count = [&](int64_t tile, int) { atomicAdd(lengths + tile, 1); };
+  visit_gaussians(s, TilePairs<decltype(count)>({s, found, blocks_of(s)}, count));
+}
+
+// Many Gaussians may reach a block and none of its tiles: the pairs of tiles may fit where those of blocks do not.
+__global__ void __launch_bounds__(kVisitThreads)
+    fill_pairs(Scene s, FoundPairs found, int32_t* lengths, TileLists lists, int32_t* ids) {
+  if (found.complete() || !lists.complete(s.frames * s.tiles())) return;
+  const auto fill = [&](int64_t tile, int id) { ids[lists.offsets[tile] + atomicSub(lengths + tile, 1) - 1] = id; };
+  visit_gaussians(s, TilePairs<decltype(fill)>({s, found, blocks_of(s)}, fill));
 }
 
 __global__ void __launch_bounds__(kVisitThreads) fill_blocks(FoundPairs found) {
@@ -142,7 +153,7 @@ __global__ void __launch_bounds__(kTileThreads) measure_tiles(Scene s, FoundPair
 }
 
 __global__ void __launch_bounds__(kTileThreads) fill_tiles(Scene s, FoundPairs found, TileLists lists, int32_t* ids) {
-  if (!found.complete() || !lists.complete(s.frames * s.tiles())) return;  // then nobody looks at the lists
+  if (!found.complete() || !lists.complete(s.frames * s.tiles())) return;
   const int x = blockIdx.x * kTilesPerSide + threadIdx.x / 32 % kTilesPerSide;
   const int y = blockIdx.y * kTilesPerSide + threadIdx.x / 32 / kTilesPerSide;
   const bool inside = x < s.tiles_x && y < s.tiles_y;
@@ -222,7 +233,9 @@ std::tuple<Tensor, Tensor> bin_gaussians(const Tensor& means, const Tensor& chol
   fill_blocks<<<fills, kVisitThreads, 0, stream>>>(found);
   measure_tiles<<<squares, kTileThreads, 0, stream>>>(s, found, work.tile_lengths);
   prefix_sum(means, work.tile_lengths, starts + 1, static_cast<int>(tiles), stream);
-  fill_tiles<<<squares, kTileThreads, 0, stream>>>(s, found, {starts, places, capacity}, places);
+  const TileLists lists = {starts, places, capacity};
+  fill_tiles<<<squares, kTileThreads, 0, stream>>>(s, found, lists, places);
+  fill_pairs<<<visits, kVisitThreads, 0, stream>>>(s, found, work.tile_lengths, lists, places);
   STD_CUDA_KERNEL_LAUNCH_CHECK();
   return {offsets, ids};
 }

@@ -14,11 +14,12 @@ __device__ __forceinline__ void wait_for_last_kernel() {
 #endif
 }
 
-inline bool can_chain() {
-  int device = 0, major = 0;
-  STD_CUDA_CHECK(cudaGetDevice(&device));
-  STD_CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
-  return major >= 9;
+// Whether the kernel that runs here was compiled with the wait; the device alone does not tell.
+template <typename Kernel>
+bool can_chain(Kernel* kernel) {
+  cudaFuncAttributes attributes;
+  STD_CUDA_CHECK(cudaFuncGetAttributes(&attributes, kernel));
+  return attributes.ptxVersion >= 90;
 }
 
 template <typename... Parameters, typename... Arguments>
@@ -32,7 +33,7 @@ void launch_after(cudaStream_t stream, void (*kernel)(Parameters...), dim3 grid,
   config.blockDim = dim3(threads);
   config.stream = stream;
   config.attrs = &attribute;
-  config.numAttrs = can_chain() ? 1 : 0;
+  config.numAttrs = can_chain(kernel) ? 1 : 0;
   STD_CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, Parameters(arguments)...));
 }
 

@@ -172,7 +172,7 @@ PackedScene packed_scene(const Tensor& records, const Tensor& chunks, const Tens
   int64_t blocks = 0;
   for (int level = 0; level < s.levels; ++level) {
     s.grids[level] = grid_of(window, level, static_cast<int>(blocks));
-    blocks += s.grids[level].blocks();
+    blocks += int64_t(s.grids[level].blocks_x) * s.grids[level].blocks_y;
     STD_TORCH_CHECK(blocks * std::max(1, s.frames) < INT32_MAX,
                     "frames x blocks of 32x32 pixels must stay below 2^31 in one launch: draw fewer frames at once");
   }

@@ -97,6 +97,7 @@ __device__ __forceinline__ void add_gaussians(TileSums& sums, Pending& pending, 
     const int left_over = pending.ids[kBatch + lane];
     __syncwarp();
     pending.ids[lane] = left_over;
+    __syncwarp();
   }
   __syncwarp();
   if (waiting > 0) add_batch(sums, pending, s, waiting, time, x, y);

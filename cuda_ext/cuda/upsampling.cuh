@@ -37,7 +37,7 @@ struct CoarseLevel {
 };
 
 // The coarse window as it is, then its rows interpolated to the tile's, those of the upper and the lower half together.
-struct CoarseWindow {
+struct alignas(16) CoarseWindow {
   uint2 samples[kCoarseSamples][kCoarseSamples];
   uint2 rows[kHalfHeight][kCoarseSamples][2];
 };

@@ -53,6 +53,7 @@ class GaussianField(nn.Module):
             self.register_buffer(name, value, persistent=False)
         self._rounds = False  # the buffer's value on the host, so that no step waits for the device
         self._pair_budget = PairBudget()
+        self._eval_budget = PairBudget()  # apart, or a frame looked at would be taken for a recorded step's
 
     def initialize(self, frames: Tensor) -> None:
         """Start from the video's frames uint8 [T, H, W, C]."""
@@ -86,7 +87,8 @@ class GaussianField(nn.Module):
         tau = self.config.tau
         cutoffs = torch.full_like(colors[:, 0], -2 * math.log(tau) if tau else math.inf)
         size = (self.info.width, self.info.height)
-        lists = self._pair_budget.bin(means, cholesky, cutoffs, times, *size)
+        budget = self._pair_budget if self.training else self._eval_budget
+        lists = budget.bin(means, cholesky, cutoffs, times, *size)
         return accumulate(means, cholesky, colors, cutoffs, times, *lists, *size)
 
     @property

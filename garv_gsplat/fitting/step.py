@@ -7,6 +7,7 @@ from torch import Tensor
 
 from garv_gsplat.fitting.losses import l2
 from garv_gsplat.fitting.recipe import FitRecipe
+from garv_gsplat.ops import can_record, record
 
 _EAGER_STEPS = 3  # before the first recording, in which optimizers and lists set themselves up
 
@@ -44,7 +45,7 @@ class FitStep:
         return loss.detach()
 
     def _can_record(self) -> bool:
-        if self._frames.device.type != "cuda" or torch.are_deterministic_algorithms_enabled():
+        if not can_record(self._frames.device) or torch.are_deterministic_algorithms_enabled():
             return False
         self._eager_steps += 1
         return self._eager_steps > _EAGER_STEPS
@@ -67,8 +68,4 @@ class FitStep:
             for group in optimizer.param_groups:
                 group["capturable"] = True
                 group["lr"] = torch.as_tensor(group["lr"], dtype=torch.float32, device=self._frames.device)
-        graph = torch.cuda.CUDAGraph()
-        # A viewer's thread may go on using the device meanwhile.
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            self._loss = self._work(self._batch)
-        self._graph = graph
+        self._graph, self._loss = record(self._frames.device, lambda: self._work(self._batch))

@@ -18,6 +18,7 @@ from garv_gsplat.ops import (
 )
 from garv_gsplat.ops._library import ensure_kernels, serving
 from garv_gsplat.ops._pair_budget import ListBudget, PairBudget
+from garv_gsplat.ops._recording import can_record, record
 from garv_gsplat.ops._reference import MIN_SIGMA, TILE_SIZE, slice_gaussians, tile_grid
 from garv_gsplat.ops._reference_draw import CHUNK_SIZE, MAX_LEVELS, UPSAMPLING_VARIANCE
 
@@ -31,7 +32,9 @@ __all__ = [
     "PairBudget",
     "accumulate",
     "bin_gaussians",
+    "can_record",
     "draw",
+    "record",
     "serving",
     "slice_gaussians",
     "tile_grid",

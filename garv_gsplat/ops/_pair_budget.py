@@ -76,8 +76,8 @@ class ListBudget:
         kind: what launches with about as long lists have in common; another one starts the learning anew.
         """
         if self._kind != kind:
-            self._kind, self._arriving = kind, _Arriving()
-            self.longest = int(launch(0)[1])
+            self.longest, self._arriving = int(launch(0)[1]), _Arriving()
+            self._kind = kind
         image, longest = launch(self.learn())
         self.watch(longest)
         return image
@@ -109,14 +109,17 @@ class _Arriving:
     def send(self, number: Tensor, scale: float = 1.0) -> None:
         if self._under_way:
             return
-        self._under_way, self._scale = True, scale
+        self._scale = scale
         if not number.is_cuda:
             self._host = number
-            return
-        if self._event is None:
-            self._host, self._event = torch.empty(1, dtype=torch.int64, pin_memory=True), torch.cuda.Event()
-        self._host.copy_(number, non_blocking=True)
-        self._event.record(torch.cuda.current_stream(number.device))
+        else:
+            if self._event is None:
+                with torch.inference_mode(False):  # or only inference could write into it
+                    self._host = torch.empty(1, dtype=torch.int64, pin_memory=True)
+                self._event = torch.cuda.Event()
+            self._host.copy_(number, non_blocking=True)
+            self._event.record(torch.cuda.current_stream(number.device))
+        self._under_way = True  # last: another thread may look at it
 
     def take(self) -> float:
         """The number times its scale once it is there; 0 before."""

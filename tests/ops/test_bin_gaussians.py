@@ -78,6 +78,17 @@ def test_offsets_are_exact_at_any_capacity(capacity, device):
         assert sorted(ids[start:end].tolist()) == sorted(all_ids[start:end].tolist())
 
 
+def test_lists_are_whole_though_most_gaussians_lie_beside_the_image(device):
+    inside, outside = 100, 39_900
+    means = torch.tensor([[8.0, 8.0, 0.5]] * inside + [[24.0, 24.0, 0.5]] * outside)
+    cholesky = torch.tensor([[1.0, 0, 0, 0.5, 0, 0.5]]).repeat(len(means), 1)
+    geometry = [t.to(device) for t in (means, cholesky, torch.full((len(means),), 9.0), torch.tensor([0.5]))]
+    for capacity in (inside, 4 * inside):
+        offsets, ids = ops.bin_gaussians(*geometry, 16, 16, capacity)
+        assert offsets.tolist() == [0, inside]
+        assert sorted(ids[:inside].tolist()) == list(range(inside))
+
+
 @pytest.mark.parametrize("tensor", ["means", "cholesky", "cutoffs"])
 def test_nan_drops_out(tensor, device):
     scene = random_scene(cutoff=INFINITE)
