@@ -3,7 +3,7 @@
 // half)] times colours [(4 Gaussians, half) x (half, channel)], which are 0 where the halves differ.
 //
 // Weights are made in float32, a row's from the last one's since the exponent is quadratic, and rounded to half
-// precision for the product: 2^-12 of each Gaussian's contribution. Colours are half precision already.
+// precision for the product: up to 2^-11 of each Gaussian's contribution. Colours are half precision already.
 #pragma once
 
 #include "packed.cuh"
@@ -79,8 +79,8 @@ struct LaneColumns {
 };
 
 struct TileSums {
-  // Of each row of a half: two channels in the lane's first column, the same in its second. Lanes 0 and 1
-  // of four hold the upper half's channels, lanes 2 and 3 the lower half's.
+  // Of each row of a half: two channels in the lane's first column, the same in its second. Lanes 0 and 1 of four hold
+  // the upper half's channels, lanes 2 and 3 the lower half's.
   float rows[kHalfHeight][4];
 
   // Adds the group of Gaussians from `first` on, in the tile whose first sample is at (x, y).

@@ -43,7 +43,7 @@ class FitRecipe:
                 else:
                     group["lr"] = rate
         first_rounded = math.ceil(self.config.rounding_from * self.steps)
-        if step >= first_rounded and self.config.rounding_from < 1 and self.field.quantizer() is None:
+        if step >= first_rounded and self.config.rounding_from < 1 and not self.field.rounds:
             self.field.start_rounding()
 
     def after_step(self, loss: Tensor) -> None:

@@ -100,7 +100,7 @@ def _fit(
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     seconds = time.perf_counter() - start
-    if field.quantizer() is None:
+    if not field.rounds:
         field.start_rounding()
     return FitResult(field.gaussians(), field.quantizer(), done, seconds, interrupted.is_set())
 

@@ -16,8 +16,8 @@ from garv_gsplat.ops import (
     _deterministic,
     _schema,  # noqa: F401  (defines torch.ops.garv)
 )
+from garv_gsplat.ops._budgets import ListBudget, PairBudget
 from garv_gsplat.ops._library import ensure_kernels, serving
-from garv_gsplat.ops._pair_budget import ListBudget, PairBudget
 from garv_gsplat.ops._recording import can_record, record
 from garv_gsplat.ops._reference import MIN_SIGMA, TILE_SIZE, slice_gaussians, tile_grid
 from garv_gsplat.ops._reference_draw import CHUNK_SIZE, MAX_LEVELS, UPSAMPLING_VARIANCE

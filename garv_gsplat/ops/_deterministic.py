@@ -37,17 +37,9 @@ def sort_lists(isect_offsets: Tensor, flatten_ids: Tensor, num_gaussians: int) -
     return ((first_keys + flatten_ids).sort().values - first_keys).int()
 
 
-def accumulate_bwd(
-    v_image: Tensor,
-    means: Tensor,
-    cholesky: Tensor,
-    colors: Tensor,
-    cutoffs: Tensor,
-    times: Tensor,
-    isect_offsets: Tensor,
-    flatten_ids: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:
+def accumulate_bwd(v_image: Tensor, *scene: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The operator `accumulate_bwd`; a Gaussian's pairs are added in the order in which the lists hold them."""
+    means, cholesky, colors, cutoffs, times, isect_offsets, flatten_ids = scene
     pairs = int(isect_offsets[-1])
     if pairs > len(flatten_ids):  # not all pairs have a place there, and so none for their gradients
         height, width = v_image.shape[1:3]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
-CHUNK_SIZE = 256  # Gaussians; packed.h holds the same numbers
+CHUNK_SIZE = 256  # Gaussians; packed.cuh holds the same numbers
 MAX_LEVELS = 4
 APRON = 6  # samples that a coarse grid reaches past the image: twice what upsampling looks at past a sample
 ALIGNMENT = 1 << (MAX_LEVELS - 1)
@@ -17,9 +19,16 @@ ALIGNMENT = 1 << (MAX_LEVELS - 1)
 UPSAMPLING_TAPS = tuple(n / 4096 for n in (12, 212, 1316, 1861, 642, 53))
 UPSAMPLING_VARIANCE = 0.7
 
-
 _PIXELS_AT_ONCE = 1 << 20  # in float32 and a few copies; small frames are drawn together
 _LIKELY_PAIRS = 8  # a Gaussian and frame; more are listed again
+
+
+class _Packed(NamedTuple):
+    records: Tensor
+    chunks: Tensor
+    levels: int
+    channels: int
+    tau: float
 
 
 def draw(
@@ -36,32 +45,25 @@ def draw(
     room: int,
     as_float: bool,
 ) -> tuple[Tensor, Tensor]:
+    packed = _Packed(records, chunks, levels, channels, tau)
     dtype = torch.float32 if as_float else torch.uint8
     image = records.new_zeros(len(times), height, width, channels, dtype=dtype)
     if room > 0:  # these lists have all the room that they need; with none they were to be measured
         frames = max(1, _PIXELS_AT_ONCE // (width * height))
         for out, part in zip(image.split(frames), times.split(frames)):
-            drawn = _draw_frames(records, chunks, levels, channels, tau, part, (left, top, width, height))
+            drawn = _draw_frames(packed, part, (left, top, width, height))
             out.copy_(drawn if as_float else drawn.mul(255).round_().clamp_(0, 255))
     return image, torch.zeros(1, dtype=torch.int64, device=records.device)
 
 
-def _draw_frames(
-    records: Tensor,
-    chunks: Tensor,
-    levels: int,
-    channels: int,
-    tau: float,
-    times: Tensor,
-    window: tuple[int, int, int, int],
-) -> Tensor:
+def _draw_frames(packed: _Packed, times: Tensor, window: tuple[int, int, int, int]) -> Tensor:
     left, top, width, height = window
     left0, top0 = left // ALIGNMENT * ALIGNMENT, top // ALIGNMENT * ALIGNMENT
     coarser = None
-    for level in reversed(range(levels)):
+    for level in reversed(range(packed.levels)):
         scale, apron = 1 << level, APRON if level else 0
         size = (-(-(left + width - left0) // scale) + 2 * apron, -(-(top + height - top0) // scale) + 2 * apron)
-        means, cholesky, colors, cutoffs = _unpack(records, chunks, level, channels, tau, times)
+        means, cholesky, colors, cutoffs = _unpack(packed, level, times)
         means[:, :2] -= means.new_tensor((left0 // scale - apron, top0 // scale - apron))
         geometry = (means, cholesky, cutoffs, times, *size)
         likely = _LIKELY_PAIRS * len(means) * len(times)
@@ -75,8 +77,9 @@ def _draw_frames(
     return coarser[:, top - top0 :, left - left0 :][:, :height, :width]
 
 
-def _unpack(records: Tensor, chunks: Tensor, level: int, channels: int, tau: float, times: Tensor) -> list[Tensor]:
+def _unpack(packed: _Packed, level: int, times: Tensor) -> list[Tensor]:
     """Means, Cholesky factors, colours and cutoffs of a level's Gaussians in the chunks that are alive."""
+    records, chunks, _, channels, tau = packed
     alive = (chunks[:, 2] == level) & ((chunks[:, :1] <= times) & (times <= chunks[:, 1:2])).any(1)
     chosen = records.view(-1, CHUNK_SIZE, 8)[alive].reshape(-1, 8)
     means = chosen[:, :3].contiguous().view(torch.float32)
