@@ -222,16 +222,18 @@ def test_name_that_ffmpeg_would_take_for_a_protocol(tmp_path, monkeypatch):
 def test_memory_is_held_once():
     """The peak of a process that collects 384 MB of frames stays well under twice that."""
     script = """
-import resource, numpy as np
+import re, numpy as np, psutil
 from garv_gsplat.video.frames import FrameBuffer
 frame = np.ones((512, 512, 3), np.uint8)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = psutil.Process().memory_info().rss
 buffer = FrameBuffer(512, 512)
 for _ in range(512):
     buffer.append(frame)
 video = buffer.finish()
 assert video.shape == (512, 512, 512, 3) and bool((video[::100] == 1).all())
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+# not ru_maxrss, which a process takes over from the one that started it
+peak = 1024 * int(re.search(r"VmHWM:\\s*(\\d+) kB", open("/proc/self/status").read())[1])
+print((peak - before) / 2**20)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True)
-    assert float(done.stdout) < 1.3 * 384
+    assert 380 < float(done.stdout) < 1.3 * 384  # the frames themselves, which shows that it was measured
