@@ -63,7 +63,9 @@ def _draw_frames(packed: _Packed, times: Tensor, window: tuple[int, int, int, in
     for level in reversed(range(packed.levels)):
         scale, apron = 1 << level, APRON if level else 0
         size = (-(-(left + width - left0) // scale) + 2 * apron, -(-(top + height - top0) // scale) + 2 * apron)
-        means, cholesky, colors, cutoffs = _unpack(packed, level, times)
+        means, cholesky, colors, cutoffs = _unpack(
+            packed.records, packed.chunks, level, packed.channels, packed.tau, times
+        )
         means[:, :2] -= means.new_tensor((left0 // scale - apron, top0 // scale - apron))
         geometry = (means, cholesky, cutoffs, times, *size)
         likely = _LIKELY_PAIRS * len(means) * len(times)
@@ -77,9 +79,8 @@ def _draw_frames(packed: _Packed, times: Tensor, window: tuple[int, int, int, in
     return coarser[:, top - top0 :, left - left0 :][:, :height, :width]
 
 
-def _unpack(packed: _Packed, level: int, times: Tensor) -> list[Tensor]:
+def _unpack(records: Tensor, chunks: Tensor, level: int, channels: int, tau: float, times: Tensor) -> list[Tensor]:
     """Means, Cholesky factors, colours and cutoffs of a level's Gaussians in the chunks that are alive."""
-    records, chunks, _, channels, tau = packed
     alive = (chunks[:, 2] == level) & ((chunks[:, :1] <= times) & (times <= chunks[:, 1:2])).any(1)
     chosen = records.view(-1, CHUNK_SIZE, 8)[alive].reshape(-1, 8)
     means = chosen[:, :3].contiguous().view(torch.float32)
