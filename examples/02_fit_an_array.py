@@ -40,9 +40,9 @@ def main(output_dir: Path = Path("outputs"), num_gaussians: int = 200, steps: in
     result = garv.fit(video, garv.FitConfig(num_gaussians=num_gaussians), steps=steps)
     print(f"{result.steps} steps in {result.seconds:.1f} s")
 
-    # The quantizer is the one that the fit rounded by in its last steps, so the file holds exactly what was fitted.
+    # The data is that of a whole .garv; result.gaussians are those that it holds.
     path = output_dir / "blobs.garv"
-    size = garv.save(path, result.gaussians, result.quantizer)
+    size = garv.save(path, result.data)
     quality = compare(path, video.frames)
     print(f"{path}: {size} bytes, {bits_per_pixel(path, video.info):.3f} bpp, {quality.psnr.mean():.2f} dB")
 

@@ -16,7 +16,7 @@ say() { printf '\n== %s\n' "$*"; }
 
 say "ns-train garv: fit $clip"
 ns-train garv --data "$clip" --output-dir "$out" --timestamp fit --machine.device-type cpu --vis tensorboard \
-    --max-num-iterations 2000 --pipeline.model.fit.bpp 0.54 --pipeline.model.fit.batch-frames 4 \
+    --max-num-iterations 1000 --pipeline.model.fit.bpp 0.3 --pipeline.model.fit.batch-frames 4 \
     --logging.local-writer.max-log-size 0 --logging.steps-per-log 500 \
     </dev/null | tee "$out/train.log"
 fit_seconds=$(sed -n 's/.*Fitted: [0-9]* steps in \([0-9.]*\) s.*/\1/p' "$out/train.log")

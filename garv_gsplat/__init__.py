@@ -26,7 +26,7 @@ _HOME = {
     "PRESETS": "fitting",
     "fit": "fitting",
     "GarvFormatError": "codec",
-    "Quantizer": "codec",
+    "GarvFile": "codec",
     "load": "codec",
     "save": "codec",
     "VideoDecoder": "decoder",

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from garv_gsplat.codec import save
-from garv_gsplat.fitting import FitConfig, FitProgress, FitResult, check_memory, fit, gaussians_for
+from garv_gsplat.fitting import FitConfig, FitProgress, FitResult, check_memory, fit
 from garv_gsplat.measuring import FileReport, report
 from garv_gsplat.video import Video, VideoError, check_writable, read_info, read_video, video_from_array
 
@@ -53,7 +53,7 @@ def read_source(
         raise VideoError(f"{path}: is the video itself, which would be overwritten; give the .garv another name")
     part = {"start": start, "duration": duration, "frame_rate": frame_rate}
     info = read_info(source, **part)
-    forecast = check_memory(info, config, gaussians_for(config, info), fit_device(device))
+    forecast = check_memory(info, config, fit_device(device))
     step = None if on_frame is None else (lambda count: on_frame(count, info.frames))
     return read_video(source, **part, on_frame=step), forecast
 
@@ -93,7 +93,7 @@ def encode(
         video = _as_video(source, **part)
         check_writable(path)
     result = fit(video, config, steps=steps, device=device, progress=progress)
-    save(path, result.gaussians, result.quantizer)
+    save(path, result.data)
     if on_saved is not None:
         on_saved(result)
     return EncodeResult(

@@ -65,6 +65,14 @@ def scale_axes(means: Tensor, cholesky: Tensor, scale: Sequence[float]) -> tuple
     return means * means.new_tensor([x, y, t]), cholesky * cholesky.new_tensor([t, x, y, x, y, y])
 
 
+def energies(cholesky: Tensor, colors: Tensor) -> Tensor:
+    """What each Gaussian adds to the squared video by itself [N]: |color|^2 l_tt l_xx l_yy, times pi^(3/2).
+
+    cholesky [N, 6], colors [N, C]; the common factor is left out.
+    """
+    return colors.square().sum(1) * cholesky[:, 0] * cholesky[:, 3] * cholesky[:, 5]
+
+
 def neighbour_order(means: Tensor, stretch: Tensor | float, spacing: float = 32.0) -> Tensor:
     """Indices [N] that put neighbours beside each other in memory, which atomics and caches thank for.
 

@@ -1,4 +1,4 @@
-"""What the space-time volume is: the video's size and timing, and boxes inside it."""
+"""What the space-time volume is: the video's size, timing and colours, and boxes inside it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,35 @@ from fractions import Fraction
 from math import isfinite
 from operator import index
 
+UNSPECIFIED = 2
+"""what H.273 calls colours that nothing is said about"""
+
+
+@dataclass(frozen=True)
+class ColorInfo:
+    """How a video file describes the colours of its YUV, in code points of ITU-T H.273 (those of FFmpeg, too).
+
+    Frames are RGB: matrix and range are undone when they are read and applied again when they are written. Primaries
+    and transfer are never converted; a screen needs them to show the frames as the source means them.
+    """
+
+    primaries: int = UNSPECIFIED
+    transfer: int = UNSPECIFIED
+    matrix: int = UNSPECIFIED
+    """of YUV; 0 is RGB"""
+    full_range: bool | None = None
+    """whether luma takes 0 to 255 (True) or 16 to 235 (False), scaled to the bits of a sample; None is unspecified"""
+
+    def __post_init__(self) -> None:
+        for name in ("primaries", "transfer", "matrix"):
+            object.__setattr__(self, name, index(getattr(self, name)))
+            if not 0 <= getattr(self, name) <= 255:
+                raise ValueError(f"{name} must be a code point of H.273, 0 to 255, got {getattr(self, name)}")
+
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """Size and timing of a video, as it is shown (rotation already applied).
+    """Size and timing of a video, as it is shown (rotation already applied), and how the source describes it.
 
     The volume is the unit cube over (x, y, t): pixel column i, row j of frame k has its centre at
     ((i + 0.5) / width, (j + 0.5) / height, (k + 0.5) / frames), whatever the frames' timestamps are.
@@ -28,9 +53,14 @@ class VideoInfo:
     """seconds at which each frame is shown, from 0, strictly increasing; None when the rate is constant"""
     channels: int = 3
     """values per pixel, 1 to 8; 3 is RGB"""
+    color: ColorInfo = ColorInfo()
+    """how a video file describes its colours; all unspecified for images and arrays"""
+    rotation: int = 0
+    """how the stored pictures of a video file were turned to stand as its display matrix says: quarter turns clockwise
+    (0 to 3), plus 4 where left and right were swapped first"""
 
     def __post_init__(self) -> None:
-        for name in ("width", "height", "frames", "channels"):
+        for name in ("width", "height", "frames", "channels", "rotation"):
             object.__setattr__(self, name, index(getattr(self, name)))
         if not isfinite(self.frame_rate):
             raise ValueError(f"frame_rate must be a number of frames per second, got {self.frame_rate}")
@@ -40,6 +70,8 @@ class VideoInfo:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not 1 <= self.channels <= 8:
             raise ValueError(f"channels must be 1 to 8, got {self.channels}")
+        if not 0 <= self.rotation <= 7:
+            raise ValueError(f"rotation must be 0 to 7, got {self.rotation}")
         if self.frame_rate <= 0:
             raise ValueError(f"frame_rate must be positive, got {self.frame_rate}")
         if self.timestamps is not None:

@@ -26,7 +26,8 @@ def test_arrays(tmp_path, kind, channels):
     info = garv.load(tmp_path / "v.garv").info
     assert (info.width, info.height, info.frames, info.channels) == (64, 48, 4, channels)
     assert info.frame_rate == 12
-    assert (result.steps, result.num_gaussians, result.interrupted, result.notes) == (3, 40, False, ())
+    assert (result.steps, result.interrupted, result.notes) == (3, False, ())
+    assert 30 < result.num_gaussians <= 40
     assert result.bytes == (tmp_path / "v.garv").stat().st_size
 
 

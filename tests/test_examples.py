@@ -65,7 +65,7 @@ def test_fit_an_array(tmp_path, capsys):
     example("02_fit_an_array").main(output_dir=tmp_path, steps=150)
     decoder = VideoDecoder(tmp_path / "blobs.garv", device="cpu")
     assert decoder.metadata.channels == 1
-    assert "brightest of 200 Gaussians" in capsys.readouterr().out
+    assert f"brightest of {decoder.num_gaussians} Gaussians" in capsys.readouterr().out
 
 
 def test_line_scan_and_zoom(encoded, tmp_path):

@@ -16,4 +16,7 @@ std::tuple<Tensor, Tensor, Tensor> accumulate_bwd(Tensor v_image, Tensor means, 
                                                   Tensor cutoffs, Tensor times, Tensor isect_offsets,
                                                   Tensor flatten_ids);
 
+void adam_step(Tensor rows, Tensor gradient, Tensor exp_avg, Tensor exp_avg_sq, Tensor steps, Tensor rates,
+               double beta1, double beta2, double eps, bool visible_only);
+
 }  // namespace garv

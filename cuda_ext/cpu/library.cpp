@@ -6,4 +6,5 @@ STABLE_TORCH_LIBRARY_IMPL(garv, CPU, m) {
   m.impl("bin_gaussians", TORCH_BOX(&garv::bin_gaussians));
   m.impl("accumulate", TORCH_BOX(&garv::accumulate));
   m.impl("accumulate_bwd", TORCH_BOX(&garv::accumulate_bwd));
+  m.impl("adam_step", TORCH_BOX(&garv::adam_step));
 }

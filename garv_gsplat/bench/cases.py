@@ -11,9 +11,9 @@ from torch import Tensor
 
 from garv_gsplat.bench.targets import Target
 from garv_gsplat.decoder import VideoDecoder
-from garv_gsplat.fitting import FitConfig, GaussianField
+from garv_gsplat.fitting.field import render_frames
 from garv_gsplat.gaussians import VideoGaussians
-from garv_gsplat.ops import ListBudget
+from garv_gsplat.ops import ListBudget, PairBudget
 from garv_gsplat.packing import PackedVolume, draw_channels, pack_channels
 from garv_gsplat.rendering import VolumeView, color_cutoffs, view_volume
 from garv_gsplat.volume import Box
@@ -154,30 +154,25 @@ def _decode(target: Target, case: Case, settings: Settings, sets: list[list[int]
 
 
 def _forward_backward(target: Target, case: Case, settings: Settings, sets: list[list[int]]) -> Callable[[int], Tensor]:
-    field = make_field(target, settings)
+    leaves, render = fitted(target, settings)
     info, batch = target.gaussians.info, max(map(len, sets))
     v_image = random_gradient((batch, info.height, info.width, info.channels), settings.device)
     positions = _positions(sets, settings.device)
-    leaves = [field.means, field.cholesky, field.colors]
 
     def launch(index: int) -> Tensor:
-        image = field(positions[index])
+        image = render(positions[index])
         torch.autograd.grad(image, leaves, v_image[: len(image)])
         return image.detach()
 
     return launch
 
 
-def make_field(target: Target, settings: Settings) -> GaussianField:
-    """The fit's own field, holding the target's Gaussians."""
-    n = len(target.gaussians)
-    field = GaussianField(FitConfig(num_gaussians=n, tau=settings.fit_tau), target.gaussians.info, n)
-    with torch.no_grad():
-        for parameter, value in zip(
-            (field.means, field.cholesky, field.colors), (*target.gaussians.in_pixels(), target.gaussians.colors)
-        ):
-            parameter.copy_(value)
-    return field.to(settings.device)
+def fitted(target: Target, settings: Settings) -> tuple[list[Tensor], Callable[[Tensor], Tensor]]:
+    """Means, Cholesky factors and colours in pixels and frames as leaves, and what renders them as a fit does."""
+    gaussians, budget = target.gaussians, PairBudget()
+    leaves = [v.to(settings.device).clone().requires_grad_() for v in (*gaussians.in_pixels(), gaussians.colors)]
+    size = (gaussians.info.width, gaussians.info.height)
+    return leaves, lambda times: render_frames(*leaves, times, size, settings.fit_tau, budget)
 
 
 def random_gradient(shape: tuple[int, ...], device: torch.device) -> Tensor:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from garv_gsplat.bench.cases import Case, Launches, Settings, drawn_window, exact_view, make_field, pack_target
+from garv_gsplat.bench.cases import Case, Launches, Settings, drawn_window, exact_view, fitted, pack_target
 from garv_gsplat.bench.counting import Counts, DrawWork, count, draw_work
 from garv_gsplat.bench.reference import Reference, SampledTile, evaluate, sample_tiles
 from garv_gsplat.bench.targets import Target
@@ -126,8 +126,7 @@ def _sampled(launches: Launches, tiles: list[SampledTile]) -> list[Tensor]:
 
 def _gradient_error(launches: Launches, expected: Expected, target: Target, settings: Settings) -> float:
     """Carry gradients of the sampled tiles' pixels alone to the Gaussians."""
-    field, info, batch = make_field(target, settings), target.gaussians.info, launches.case.batch
-    leaves = [field.means, field.cholesky, field.colors]
+    (leaves, render), info, batch = fitted(target, settings), target.gaussians.info, launches.case.batch
     totals = [torch.zeros_like(leaf) for leaf in leaves]
     for index, frames in enumerate(launches.sets):
         v_image = torch.zeros(len(frames), info.height, info.width, info.channels, device=settings.device)
@@ -135,7 +134,7 @@ def _gradient_error(launches: Launches, expected: Expected, target: Target, sett
             if tile.frame // batch == index:
                 v_image[tile.frame % batch, tile.ys, tile.xs] = v_tile.to(settings.device)
         positions = torch.tensor(frames, dtype=torch.float32, device=settings.device) + 0.5
-        for total, part in zip(totals, torch.autograd.grad(field(positions), leaves, v_image)):
+        for total, part in zip(totals, torch.autograd.grad(render(positions), leaves, v_image)):
             total += part
     errors = []
     for value, wanted in zip(totals, expected.same_cull.gradients):

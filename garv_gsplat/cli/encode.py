@@ -105,7 +105,7 @@ class Encode:
             tell(f"stopped while measuring; {self.output} is complete")
             return INTERRUPTED
         result(_summary(outcome))
-        if config.num_gaussians is None and outcome.bpp > config.bpp:
+        if config.num_gaussians is None and outcome.bpp > 1.03 * config.bpp:
             tell(f"note: {config.bpp:g} bpp cannot be reached: no file of this video is smaller")
         if not outcome.interrupted:
             return 0

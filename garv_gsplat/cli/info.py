@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 if TYPE_CHECKING:
-    from garv_gsplat.codec import GarvHeader
+    from garv_gsplat.codec import GarvFile
 
 
 @dataclass
@@ -25,20 +25,22 @@ class Info:
     def run(self) -> int:
         """Read all of the file, so that damage is found; the exit code."""
         from garv_gsplat.cli.display import result
-        from garv_gsplat.codec import load, read_header
+        from garv_gsplat.codec import GarvFile
         from garv_gsplat.ops import serving
 
-        header = read_header(self.file)
-        load(self.file)
-        facts = {"file": str(self.file), **_facts(header), "kernels": serving()}
+        file = GarvFile(self.file)
+        file.read()
+        facts = {"file": str(self.file), **_facts(file), "kernels": serving()}
         result(json.dumps(facts, indent=2) if self.json else _text(facts))
         return 0
 
 
-def _facts(header: GarvHeader) -> dict[str, Any]:
-    info = header.info
+def _facts(file: GarvFile) -> dict[str, Any]:
+    info, tracks = file.info, file.tracks()
+    size = file.size - (0 if tracks is None else len(tracks))
     return {
-        "format_version": header.version,
+        "format_version": file.version,
+        "codec": file.codec,
         "width": info.width,
         "height": info.height,
         "frames": info.frames,
@@ -46,24 +48,38 @@ def _facts(header: GarvHeader) -> dict[str, Any]:
         "frame_rate": str(info.frame_rate),
         "constant_frame_rate": info.timestamps is None,
         "seconds": round(float(info.duration), 6),
-        "num_gaussians": header.num_gaussians,
-        "bytes": header.file_bytes,
-        "bits_per_pixel": 8 * header.file_bytes / info.pixels,
-        "bits_per_gaussian": 8 * header.file_bytes / header.num_gaussians if header.num_gaussians else None,
-        "stream_bytes": dict(header.stream_bytes),
+        "num_gaussians": file.num_gaussians,
+        "bytes": file.size,
+        "track_bytes": file.size - size,
+        "bits_per_pixel": 8 * size / info.pixels,
+        "bits_per_gaussian": 8 * size / file.num_gaussians if file.num_gaussians else None,
+        "chunks": len(file.chunks),
+        "layer_bytes": _layer_bytes(file),
     }
+
+
+def _layer_bytes(file: GarvFile) -> list[int]:
+    """Bytes of the streams of each layer, the most important one first."""
+    layers = [0] * max((len(chunk.streams) for chunk in file.chunks), default=0)
+    for chunk in file.chunks:
+        for index, stream in enumerate(chunk.streams):
+            layers[index] += stream.size
+    return layers
 
 
 def _text(facts: dict[str, Any]) -> str:
     rate = f"{facts['frame_rate']} frames/s" + ("" if facts["constant_frame_rate"] else " on average")
-    each = facts["bits_per_gaussian"]
+    each, tracks = facts["bits_per_gaussian"], facts["track_bytes"]
+    sound = f", {tracks:,} of them sound and subtitles" if tracks else ""
     lines = [
-        f"{facts['file']}: format version {facts['format_version']}, {facts['bytes']:,} bytes, all streams whole",
+        f"{facts['file']}: format version {facts['format_version']}, {facts['bytes']:,} bytes{sound}, all of it whole",
         f"  video      {facts['width']}x{facts['height']}, {facts['channels']} channels, {facts['frames']} frames, "
         f"{rate}, {facts['seconds']:.2f} s",
         f"  Gaussians  {facts['num_gaussians']:,}" + (f", {each:.1f} bits each" if each else ""),
         f"  rate       {facts['bits_per_pixel']:.4f} bits per pixel",
-        "  streams    " + ", ".join(f"{name} {size:,}" for name, size in facts["stream_bytes"].items()) + " bytes",
+        f"  codec      {facts['codec']}, {facts['chunks']} chunks, layers of "
+        + ", ".join(f"{size:,}" for size in facts["layer_bytes"])
+        + " bytes",
         *(f"  {device:<9}  {state}" for device, state in facts["kernels"].items()),
     ]
     return "\n".join(lines)

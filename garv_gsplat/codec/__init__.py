@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from garv_gsplat.codec.container import file_bits, gaussians_for_bpp, load, read_header, save
+from garv_gsplat.codec.container import DEFAULT_STEP, encode, encode_levels, load, save
 from garv_gsplat.codec.errors import GarvFormatError
-from garv_gsplat.codec.header import GarvHeader
-from garv_gsplat.codec.quantization import Quantizer
+from garv_gsplat.codec.file import GarvFile
+from garv_gsplat.codec.forecast import forecast_bits
+from garv_gsplat.codec.quantization import Levels, dequantize, quantize, with_colors
 
 __all__ = [
+    "DEFAULT_STEP",
+    "GarvFile",
     "GarvFormatError",
-    "GarvHeader",
-    "Quantizer",
-    "file_bits",
-    "gaussians_for_bpp",
+    "Levels",
+    "dequantize",
+    "encode",
+    "encode_levels",
+    "forecast_bits",
     "load",
-    "read_header",
+    "quantize",
     "save",
+    "with_colors",
 ]

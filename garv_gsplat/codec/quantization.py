@@ -1,214 +1,221 @@
-"""Rounding of Gaussians to 16 bits a position and 8 bits every other number, the same in the fit and in the file.
+"""Gaussians as whole numbers: finer the more a Gaussian matters, so that every number's rounding costs alike.
 
-Every number of a Gaussian becomes an attribute, in this order: x, y, t, l_tt, l_xt, l_yt, l_xx, l_yx, l_yy, c0, c1, ...
-An attribute has a range [low, high] of coordinates that is cut into 65535 (x, y, t) or 255 equal steps:
-
-* x, y, t: the coordinate is the position itself, in pixels and frames;
-* l_tt, l_xx, l_yy: its natural logarithm, in pixels and frames, so that steps are relative;
-* l_xt / l_xx, l_yt / l_yy, l_yx / l_yy (what an error costs is relative to the slice's own size) and the colours (for
-  three channels (R + G + B) / 3, (R - B) / 2 and (2 G - R - B) / 6, which are orthogonal): asinh(value / scale), even
-  near zero, where most values are, and relative in the long tails.
+Rounding a number of a Gaussian changes the video by a squared error that depends on the Gaussian through its energy
+E = |color|^2 l_tt l_xx l_yy alone, if the number is taken relative to the Gaussian itself: log l, the ratios
+l_xt / l_xx, l_yt / l_yy, l_yx / l_yy, the mean in standard deviations, the colour relative to |color|. Gaussians are
+therefore sorted into layers of like energy, and each layer has one step, `step / sqrt(E)`, times a constant for each
+kind of number that follows from the Gaussian's moments: integrals of G^2 {1, (u^2)^2, (u v)^2, u^2} over its own
+coordinates give 1 : 3/4 : 1/4 : 1/2 for colours, logarithms, ratios and means.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from garv_gsplat.codec.calibration import MIN_DIAGONAL, best_range, gaussian_volumes, largest_color, position_ranges
-from garv_gsplat.gaussians import VideoGaussians
+from garv_gsplat.gaussians import VideoGaussians, energies
 from garv_gsplat.volume import VideoInfo
 
-POSITION_STEPS = (1 << 16) - 1
-VALUE_STEPS = (1 << 8) - 1
+SCALE = 1 << 16  # fixed point of what decides over positions: those numbers have to be the same for every reader
+AXES_SCALE = 1 << 30
+LAYER_RATIO = 4.0  # of the energies of neighbouring layers
+MAX_LAYERS = 16
+MIN_EXPONENT, MAX_EXPONENT = -20, 20  # log2 of the steps of positions, in pixels and frames
+MIN_CELL = -1  # log2 of the sides of cells: two hours of 3840x2160 have 2^44 of them
+MIN_SIGMA = 0.05  # pixels or frames: a smaller Gaussian is seen by one pixel of one frame, as this one is
+_LOG_STEP, _RATIO_STEP, _MEAN_STEP = math.sqrt(4 / 3), 2.0, math.sqrt(2)  # relative to a colour's
+_FEW = 64, 1 / 400  # Gaussians, and part of all: fewer are not worth a layer's tables and streams
+_LARGEST = 1 << 20  # levels; more is no number that a fit gives
+_CELL_QUANTILE = 0.9  # of the steps of a layer's positions is no longer than its cells; smaller cells order better
+# Thresholds of 1 + ratio^2: one for every quarter that its logarithm's half to base 2 has.
+_QUARTERS = np.sort(np.concatenate([[2.0**k, 2.0**k * 1.4142135623730951] for k in range(64)]))[1:]
 
-_DIAGONAL = (3, 6, 8)  # rows of l_tt, l_xx, l_yy among the attributes
-_RATIOS = (4, 5, 7)  # rows of l_xt / l_xx, l_yt / l_yy, l_yx / l_yy
-_COLORS = 9  # first row of the colours
+
+@dataclass(frozen=True)
+class Layer:
+    """Steps of a layer's numbers."""
+
+    log_step: int
+    """of log2 l_tt, l_xx, l_yy, in 1 / SCALE"""
+    ratio_step: int
+    """of l_xt / l_xx, l_yt / l_yy, l_yx / l_yy, in 1 / SCALE"""
+    mean_step: int
+    """log2 of the step of a mean in standard deviations, in 1 / SCALE"""
+    cells: tuple[int, int, int]
+    """log2 of the sides along x, y, t of the cells that means are refined in, in pixels and frames"""
 
 
 @dataclass(frozen=True, eq=False)
-class Quantizer:
-    """Rounds Gaussians to the levels that a `.garv` stores.
+class Levels:
+    """Gaussians as whole numbers, in any order."""
 
-    `ranges` is the whole state: a buffer of a module, and a stream of the file. No method but `calibrate` and `encode`
-    waits for the device.
+    info: VideoInfo
+    layers: tuple[Layer, ...]
+    """the most important one first"""
+    color_step: float  # of colours times sqrt(l_tt l_xx l_yy), a float32
+    color_axes: np.ndarray  # [C, C] orthonormal rows, along which colours are stored, in whole 1 / AXES_SCALE
+    layer: np.ndarray  # [N] indices into layers
+    shapes: np.ndarray  # [N, 6] l_tt, l_xx, l_yy, then the ratios of l_xt, l_yt, l_yx
+    colors: np.ndarray  # [N, C]
+    exponents: np.ndarray  # [N, 3] log2 of the steps of x, y, t in pixels and frames
+    positions: np.ndarray  # [N, 3] x, y, t in these steps, from 0
+
+    def __len__(self) -> int:
+        return len(self.layer)
+
+    def take(self, chosen: np.ndarray) -> Levels:
+        """The Gaussians of the given indices or mask."""
+        names = ("layer", "shapes", "colors", "exponents", "positions")
+        return replace(self, **{name: getattr(self, name)[chosen] for name in names})
+
+
+def quantize(gaussians: VideoGaussians, step: float) -> Levels:
+    """Round Gaussians; `step` is that of a colour relative to its own size, of a Gaussian of energy 1.
+
+    Raises ValueError where a number is infinite or not a number, or a mean further from the video than its own size.
     """
-
-    ranges: Tensor  # [9 + C, 3] float32: low, high, scale of every attribute (see the module)
-
-    def __post_init__(self) -> None:
-        if self.ranges.ndim != 2 or self.ranges.shape[1] != 3 or not _COLORS < len(self.ranges) <= _COLORS + 8:
-            raise ValueError(f"ranges must be [9 + channels, 3], channels from 1 to 8, got {list(self.ranges.shape)}")
-
-    @property
-    def channels(self) -> int:
-        """Values per pixel that this quantizer was made for."""
-        return len(self.ranges) - _COLORS
-
-    def to(self, device: torch.device | str) -> Quantizer:
-        """The same quantizer on `device`."""
-        return Quantizer(self.ranges.to(device))
-
-    def round(self, means: Tensor, cholesky: Tensor, colors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Round means [N, 3], cholesky [N, 6] (pixels and frames) and colors [N, C] to what the file will hold.
-
-        Values outside of a range move to its end. Gradients pass straight through, also where a value was moved: the
-        transforms there and back cancel up to a step, and a value at the end of its range must be able to return.
-        """
-        self._check_channels(colors.shape[1])
-        return _StraightThrough.apply(means, cholesky, colors, self.ranges)
-
-    def encode(self, gaussians: VideoGaussians) -> tuple[Tensor, Tensor]:
-        """Levels of Gaussians: positions [N, 3] int32 (0 to 65535), the other attributes [N, 6 + C] uint8.
-
-        Raises ValueError where a number is infinite or not a number, or the channels differ.
-        """
-        self._check_channels(gaussians.info.channels)
-        _check_finite(gaussians.means, gaussians.cholesky, gaussians.colors)
-        positions, values = _to_levels(*gaussians.in_pixels(), gaussians.colors, self.ranges.to(gaussians.means.device))
-        return positions.int(), values.to(torch.uint8)
-
-    def decode(self, positions: Tensor, values: Tensor, info: VideoInfo) -> VideoGaussians:
-        """Gaussians in the unit cube from their levels: positions [N, 3], values [N, 6 + C], any integer type.
-
-        `encode` of the result gives the same levels again.
-        """
-        self._check_channels(info.channels)
-        ranges = self.ranges.to(positions.device)
-        return VideoGaussians.from_pixels(*_from_levels(positions.float(), values.float(), ranges), info)
-
-    @classmethod
-    @torch.no_grad()
-    def calibrate(cls, means: Tensor, cholesky: Tensor, colors: Tensor, info: VideoInfo) -> Quantizer:
-        """Ranges that lose least on these Gaussians: means [N, 3], cholesky [N, 6] in pixels and frames, colors [N, C].
-
-        Positions get their own minimum and maximum and 2 % more on both sides, at most one video size outside of the
-        video. For every other attribute the ends and the scale are searched for the smallest error of rounding and
-        clipping, weighted by what it costs in the image: a Gaussian's volume for its colours, its energy for its shape.
-
-        Raises ValueError where a number is infinite or not a number.
-        """
-        _check_finite(means, cholesky, colors)
-        ranges = torch.ones(_COLORS + colors.shape[1], 3, device=means.device)
-        ranges[:3, :2] = position_ranges(means, info)
-        volumes = gaussian_volumes(cholesky, info)
-        limit = largest_color(colors)
-        energy = volumes * colors.clamp(-limit, limit).square().sum(1)
-        diagonal = _diagonal(cholesky)
-        for row, values in zip(_DIAGONAL, diagonal.log().unbind(1)):
-            ranges[row] = best_range(values, energy, VALUE_STEPS, "log")
-        rounded = _rounded_diagonal(diagonal, ranges)[1]
-        for row, values in zip(_RATIOS, _ratios(cholesky, diagonal, rounded).unbind(1)):
-            ranges[row] = best_range(values, energy, VALUE_STEPS, "ratio")
-        planes = to_color_planes(colors)
-        for row, values in enumerate(planes.unbind(1), _COLORS):
-            ranges[row] = best_range(values.clamp(-limit, limit), volumes, VALUE_STEPS, "color", limit)
-        return cls(ranges)
-
-    def _check_channels(self, channels: int) -> None:
-        if channels != self.channels:
-            raise ValueError(f"this quantizer was made for {self.channels} channels, got {channels}")
+    means, cholesky, colors = _numbers(gaussians)
+    diagonal = np.maximum(cholesky[:, (0, 3, 5)], MIN_SIGMA)
+    energy = energies(torch.from_numpy(cholesky), torch.from_numpy(colors)).numpy()
+    layer, layers = _layers(energy, step)
+    logs = np.rint(np.log2(diagonal) * SCALE / _column(layers, "log_step", layer)).clip(-_LARGEST, _LARGEST)
+    logs = logs.astype(np.int64)
+    rounded = np.exp2(logs * _column(layers, "log_step", layer) / SCALE)
+    ratios = _ratios(cholesky, diagonal, rounded) * SCALE / _column(layers, "ratio_step", layer)
+    shapes = np.concatenate([logs, np.rint(ratios.clip(-_LARGEST, _LARGEST)).astype(np.int64)], 1)
+    layers = _with_cells(layers, layer, shapes)
+    exponents = position_exponents(layers, layer, shapes)
+    positions = np.floor(means * np.exp2(-exponents.astype(np.float64))).astype(np.int64)
+    blank = np.zeros_like(shapes[:, : colors.shape[1]])
+    parts = (float(np.float32(step)), _color_axes(colors), layer, shapes, blank, exponents, positions)
+    return with_colors(Levels(gaussians.info, layers, *parts), gaussians.colors)
 
 
-def _check_finite(means: Tensor, cholesky: Tensor, colors: Tensor) -> None:
-    for name, values in (("means", means), ("cholesky", cholesky), ("colors", colors)):
-        finite = torch.isfinite(values).all(1)
-        if not finite.all():
+def with_colors(levels: Levels, colors: Tensor) -> Levels:
+    """The same shapes and positions with other colours [N, C], rounded."""
+    along = colors.detach().cpu().double().numpy() @ levels.color_axes.T
+    sizes = levels.color_step / np.sqrt(_diagonal(levels).prod(1, keepdims=True))
+    rounded = np.rint((along / sizes).clip(-_LARGEST, _LARGEST)).astype(np.int64)
+    return replace(levels, colors=rounded)
+
+
+def dequantize(levels: Levels) -> VideoGaussians:
+    """The Gaussians that levels stand for, float32 on the CPU."""
+    layers, layer = levels.layers, levels.layer
+    diagonal = _diagonal(levels)
+    xt, yt, yx = (levels.shapes[:, 3:] * _column(layers, "ratio_step", layer) / SCALE).T
+    tt, xx, yy = diagonal.T
+    cholesky = np.stack([tt, xt * xx, yt * yy, xx, yx * yy, yy], 1)
+    sizes = levels.color_step / np.sqrt(diagonal.prod(1, keepdims=True))
+    colors = (levels.colors * sizes) @ levels.color_axes
+    means = (levels.positions + 0.5) * np.exp2(levels.exponents.astype(np.float64))
+    values = (torch.from_numpy(np.ascontiguousarray(v)).float() for v in (means, cholesky, colors))
+    return VideoGaussians.from_pixels(*values, levels.info)
+
+
+def position_exponents(layers: tuple[Layer, ...], layer: np.ndarray, shapes: np.ndarray) -> np.ndarray:
+    """log2 [N, 3] of the steps of x, y, t, in pixels and frames: a power of two near the layer's mean_step times the
+    standard deviation along that axis with the other two held fast, at most its cell's side.
+
+    Whole numbers and double precision without fused operations, so that every reader finds the same.
+    """
+    logs = shapes[:, :3] * _column(layers, "log_step", layer)
+    xt, yt, yx = (shapes[:, 3:] * (_column(layers, "ratio_step", layer) / SCALE)).T
+    lean_x = 1 + yx * yx
+    lean_t = yx * xt
+    lean_t = yt - lean_t
+    lean_t = (1 + xt * xt) + lean_t * lean_t
+    shrink = np.stack([np.searchsorted(_QUARTERS, lean, side="right") for lean in (lean_x, lean_t)], 1)
+    quarters = np.stack([shrink[:, 0], np.zeros_like(shrink[:, 0]), shrink[:, 1]], 1) * (SCALE // 4)
+    sizes = _column(layers, "mean_step", layer) + logs[:, (1, 2, 0)] - quarters
+    cells = np.array([each.cells for each in layers], np.int64).reshape(-1, 3)[layer]
+    return np.clip((sizes + SCALE // 2) >> 16, MIN_EXPONENT, cells)
+
+
+def _numbers(gaussians: VideoGaussians) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Means, Cholesky factors and colours in double precision, pixels and frames."""
+    values = (*gaussians.in_pixels(), gaussians.colors)
+    means, cholesky, colors = (v.detach().cpu().double().numpy() for v in values)
+    for name, numbers in (("means", means), ("cholesky", cholesky), ("colors", colors)):
+        bad = ~np.isfinite(numbers).all(1)
+        if bad.any():
             raise ValueError(
-                f"{name} of {int((~finite).sum())} of {len(values)} Gaussians are infinite or not a number; "
-                f"the first is Gaussian {int((~finite).nonzero()[0])}"
+                f"{name} of {bad.sum()} of {len(bad)} Gaussians are infinite or not a number; "
+                f"the first is Gaussian {bad.argmax()}"
             )
+    far = ((gaussians.means < -1) | (gaussians.means > 2)).any(1).cpu().numpy()
+    if far.any():
+        raise ValueError(
+            f"{far.sum()} of {len(far)} Gaussians lie outside of the video by more than its size; leave them out; "
+            f"the first is Gaussian {far.argmax()}"
+        )
+    return means, cholesky, colors
 
 
-class _StraightThrough(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, means, cholesky, colors, ranges):
-        return _from_levels(*_to_levels(means, cholesky, colors, ranges), ranges)
-
-    @staticmethod
-    def backward(ctx, v_means, v_cholesky, v_colors):
-        return v_means, v_cholesky, v_colors, None
-
-
-def to_color_planes(colors: Tensor) -> Tensor:
-    """Colours [N, C] as the attributes that are rounded [N, C]."""
-    if colors.shape[1] != 3:
-        return colors
-    r, g, b = colors.unbind(1)
-    return torch.stack([(r + g + b) / 3, (r - b) / 2, (2 * g - r - b) / 6], 1)
-
-
-def from_color_planes(planes: Tensor) -> Tensor:
-    """The inverse of `to_color_planes`."""
-    if planes.shape[1] != 3:
-        return planes
-    luma, orange, green = planes.unbind(1)
-    base = luma - green
-    return torch.stack([base + orange, luma + 2 * green, base - orange], 1)
+def _layers(energy: np.ndarray, step: float) -> tuple[np.ndarray, tuple[Layer, ...]]:
+    """The layer of every Gaussian [N], and the layers; those of few Gaussians go up into the next one."""
+    exponent = np.floor(np.log(np.maximum(energy, 1e-12)) / math.log(LAYER_RATIO)).astype(int)
+    if len(exponent) == 0:
+        return exponent, ()
+    few = max(_FEW[0], _FEW[1] * len(exponent))
+    found, counts = np.unique(exponent, return_counts=True)
+    kept, below = [int(found[-1])], int(counts[-1])
+    for value, count in zip(found[-2::-1].tolist(), counts[-2::-1].tolist()):
+        if below >= few and len(kept) < MAX_LAYERS:
+            kept.append(value)
+            below = 0
+        below += count
+    bounds = np.array(kept[::-1])
+    index = np.searchsorted(bounds, exponent, side="left").clip(max=len(bounds) - 1)
+    return len(bounds) - 1 - index, tuple(_layer(value, step) for value in kept)
 
 
-def _to_levels(means: Tensor, cholesky: Tensor, colors: Tensor, ranges: Tensor) -> tuple[Tensor, Tensor]:
-    """Levels as whole numbers in floating point: positions [N, 3], the other attributes [N, 6 + C]."""
-    low, high, scale = ranges.to(means.dtype).unbind(1)
-    positions = _level(means, low[:3], high[:3], POSITION_STEPS)
-    diagonal = _diagonal(cholesky)
-    levels, rounded = _rounded_diagonal(diagonal, ranges)
-    ratio_low, ratio_high, ratio_scale = _rows(ranges, _RATIOS, means.dtype)
-    ratios = _level(torch.asinh(_ratios(cholesky, diagonal, rounded) / ratio_scale), ratio_low, ratio_high, VALUE_STEPS)
-    planes = torch.asinh(to_color_planes(colors) / scale[_COLORS:])
-    planes = _level(planes, low[_COLORS:], high[_COLORS:], VALUE_STEPS)
-    (tt, xx, yy), (xt, yt, yx) = levels.unbind(1), ratios.unbind(1)
-    return positions, torch.cat([torch.stack([tt, xt, yt, xx, yx, yy], 1), planes], 1)
+def _layer(exponent: int, step: float) -> Layer:
+    own = step / math.sqrt(LAYER_RATIO ** (exponent + 0.5))
+    return Layer(
+        log_step=max(1, round(_LOG_STEP * own / math.log(2) * SCALE)),
+        ratio_step=max(1, round(_RATIO_STEP * own * SCALE)),
+        mean_step=round(math.log2(_MEAN_STEP * own) * SCALE),
+        cells=(MAX_EXPONENT, MAX_EXPONENT, MAX_EXPONENT),
+    )
 
 
-def _from_levels(positions: Tensor, values: Tensor, ranges: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Means, cholesky (pixels and frames) and colors from levels."""
-    low, high, scale = ranges.to(values.dtype).unbind(1)
-    means = _coordinate(positions, low[:3], high[:3], POSITION_STEPS)
-    coordinates = _coordinate(values, low[3:], high[3:], VALUE_STEPS)
-    tt, xt, yt, xx, yx, yy = coordinates[:, :6].unbind(1)
-    tt, xx, yy = tt.exp(), xx.exp(), yy.exp()
-    xt, yt, yx = (c.sinh() * scale[row] for c, row in zip((xt, yt, yx), _RATIOS))
-    cholesky = torch.stack([tt, xt * xx, yt * yy, xx, yx * yy, yy], 1)
-    return means, cholesky, from_color_planes(coordinates[:, 6:].sinh() * scale[_COLORS:])
+def _with_cells(layers: tuple[Layer, ...], layer: np.ndarray, shapes: np.ndarray) -> tuple[Layer, ...]:
+    """The layers with cells that suit the steps of their Gaussians' positions."""
+    exponents = position_exponents(layers, layer, shapes)
+    sides = [np.quantile(exponents[layer == k], _CELL_QUANTILE, 0, method="nearest") for k in range(len(layers))]
+    return tuple(replace(each, cells=tuple(side.clip(MIN_CELL).tolist())) for each, side in zip(layers, sides))
 
 
-def _diagonal(cholesky: Tensor) -> Tensor:
-    """l_tt, l_xx, l_yy [N, 3], no smaller than can be stored."""
-    l_tt, _, _, l_xx, _, l_yy = cholesky.unbind(1)
-    return torch.stack([l_tt, l_xx, l_yy], 1).clamp(min=MIN_DIAGONAL)
+def _diagonal(levels: Levels) -> np.ndarray:
+    """l_tt, l_xx, l_yy [N, 3]."""
+    return np.exp2(levels.shapes[:, :3] * _column(levels.layers, "log_step", levels.layer) / SCALE)
 
 
-def _rounded_diagonal(diagonal: Tensor, ranges: Tensor) -> tuple[Tensor, Tensor]:
-    """Levels and rounded values [N, 3] of l_tt, l_xx, l_yy."""
-    low, high, _ = _rows(ranges, _DIAGONAL, diagonal.dtype)
-    levels = _level(diagonal.log(), low, high, VALUE_STEPS)
-    return levels, _coordinate(levels, low, high, VALUE_STEPS).exp()
-
-
-def _ratios(cholesky: Tensor, diagonal: Tensor, rounded: Tensor) -> Tensor:
+def _ratios(cholesky: np.ndarray, diagonal: np.ndarray, rounded: np.ndarray) -> np.ndarray:
     """l_xt / l_xx, l_yt / l_yy, l_yx / l_yy [N, 3], against the diagonal as it was rounded.
 
     What is kept through the rounding of the diagonal is the velocity (l_xt, l_yt) / l_tt and the slope l_yx / l_xx:
     else their error would grow with the ratio itself, and fast or thin Gaussians would miss their place.
     """
-    _, l_xt, l_yt, _, l_yx, _ = cholesky.unbind(1)
-    stretch_t, stretch_x, _ = (rounded / diagonal).unbind(1)
-    _, l_xx, l_yy = rounded.unbind(1)
-    return torch.stack([l_xt * stretch_t / l_xx, l_yt * stretch_t / l_yy, l_yx * stretch_x / l_yy], 1)
+    _, l_xt, l_yt, _, l_yx, _ = cholesky.T
+    stretch_t, stretch_x, _ = (rounded / diagonal).T
+    _, l_xx, l_yy = rounded.T
+    return np.stack([l_xt * stretch_t / l_xx, l_yt * stretch_t / l_yy, l_yx * stretch_x / l_yy], 1)
 
 
-def _rows(ranges: Tensor, rows: tuple[int, ...], dtype: torch.dtype) -> tuple[Tensor, ...]:
-    # no indexing by a list: that copies the list to the device and waits for it
-    return torch.stack([ranges[row] for row in rows], 1).to(dtype).unbind(0)
+def _color_axes(colors: np.ndarray) -> np.ndarray:
+    """Principal axes [C, C] of the colours' directions, the strongest first: levels along them are smallest."""
+    directions = colors / np.maximum(np.linalg.norm(colors, axis=1, keepdims=True), 1e-12)
+    axes = np.linalg.eigh(directions.T @ directions)[1].T[::-1]
+    signs = np.sign(np.take_along_axis(axes, np.abs(axes).argmax(1)[:, None], 1))
+    return np.rint(axes * signs * AXES_SCALE) / AXES_SCALE
 
 
-def _level(coordinates: Tensor, low: Tensor, high: Tensor, steps: int) -> Tensor:
-    return torch.round((coordinates - low) * (steps / (high - low))).clamp(0, steps)
-
-
-def _coordinate(levels: Tensor, low: Tensor, high: Tensor, steps: int) -> Tensor:
-    return low + levels * ((high - low) / steps)
+def _column(layers: tuple[Layer, ...], name: str, layer: np.ndarray) -> np.ndarray:
+    """A number of every Gaussian's layer [N, 1]."""
+    return np.array([getattr(each, name) for each in layers], np.int64)[layer][:, None]

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 TAU_99_PERCENT = 0.00344
 
 Schedule = Literal["cosine", "plateau"]
-Parametrization = Literal["pixel", "gaussian-image"]
+Parametrization = Literal["log-cholesky", "gaussian-image"]
 
 
 @dataclass
@@ -23,12 +23,24 @@ class FitConfig:
     """number of Gaussians; overrides bpp"""
     batch_frames: int = 8
     """frames a step"""
-    lr_means: float = 0.25
+    lr_means: float = 0.2
     """Adam's step for the means, in pixels and frames"""
-    lr_cholesky: float = 0.08
-    """Adam's step for the Cholesky factors, in pixels and frames"""
-    lr_colors: float = 0.01
+    lr_scales: float = 0.05
+    """Adam's step for the logarithms of l_tt, l_xx, l_yy"""
+    lr_ratios: float = 0.08
+    """Adam's step for l_xt / l_xx, l_yt / l_yy, l_yx / l_yy"""
+    lr_colors: float = 0.02
     """Adam's step for the colours, 1.0 is white"""
+    betas: tuple[float, float] = (0.9, 0.95)
+    """Adam's decay of the gradients' means and squares"""
+    visible_only: bool = True
+    """a step leaves alone the Gaussians that its frames do not show"""
+    relocations: int = 16
+    """times that the Gaussians that matter least move to where the error is largest"""
+    relocated: float = 0.05
+    """part of the Gaussians that move each time"""
+    relocation_span: tuple[float, float] = (0.04, 0.65)
+    """part of the steps after which the first and the last ones move"""
     warmup: float = 0.015
     """part of the steps over which the steps' sizes grow from 0"""
     schedule: Schedule = "cosine"
@@ -37,13 +49,11 @@ class FitConfig:
     """size of the last steps, relative to the first (cosine)"""
     plateau_patience: int = 25
     """epochs without a lower loss before the steps are halved (plateau)"""
-    rounding_from: float = 0.9
-    """part of the steps after which values are rounded as the file will round them; 1 never rounds while fitting"""
     tau: float = 1 / 255
     """a Gaussian is left out of a tile where its weight p(t) exp(-d/2) stays below this; 0 leaves out nothing"""
-    parametrization: Parametrization = "pixel"
-    """pixel: the values themselves in pixels and frames, started from the video; gaussian-image: atanh positions and
-    Cholesky entries plus a half, started at random, as in GaussianImage"""
+    parametrization: Parametrization = "log-cholesky"
+    """log-cholesky: logarithms and ratios of Cholesky entries, started from the video; gaussian-image: atanh positions
+    and Cholesky entries plus a half, started at random, as in GaussianImage"""
     seed: int = 0
     """of the start and of the order of frames"""
     deterministic: bool = False
@@ -52,16 +62,22 @@ class FitConfig:
     def __post_init__(self) -> None:
         if not 0 < self.bpp < inf:
             raise ValueError(f"bpp must be a positive number, got {self.bpp}")
-        for name, rate in self.learning_rates.items():
-            if not 0 <= rate < inf:
-                raise ValueError(f"lr_{name} must be a number from 0 on, got {rate}")
+        for name in ("lr_means", "lr_scales", "lr_ratios", "lr_colors"):
+            if not 0 <= getattr(self, name) < inf:
+                raise ValueError(f"{name} must be a number from 0 on, got {getattr(self, name)}")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas must be from 0 to below 1, got {self.betas}")
+        if self.relocations < 0:
+            raise ValueError(f"relocations must not be negative, got {self.relocations}")
+        if not 0 <= self.relocation_span[0] < self.relocation_span[1] <= 1:
+            raise ValueError(f"relocation_span must rise within 0 and 1, got {self.relocation_span}")
         if self.num_gaussians is not None and self.num_gaussians < 1:
             raise ValueError(f"num_gaussians must be at least 1, got {self.num_gaussians}")
         if self.batch_frames < 1:
             raise ValueError(f"batch_frames must be at least 1, got {self.batch_frames}")
-        for name in ("warmup", "rounding_from"):
+        for name in ("warmup", "relocated"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is a part of the steps, from 0 to 1, got {getattr(self, name)}")
+                raise ValueError(f"{name} is a part, from 0 to 1, got {getattr(self, name)}")
         if not 0 <= self.final_lr <= 1:
             raise ValueError(f"final_lr is relative to the first steps, from 0 to 1, got {self.final_lr}")
         if self.plateau_patience < 0:
@@ -74,10 +90,10 @@ class FitConfig:
         if not 0 <= self.seed < 2**31:
             raise ValueError(f"seed must be from 0 to 2^31 - 1, got {self.seed}")
 
-    @property
-    def learning_rates(self) -> dict[str, float]:
-        """Adam's step for each parameter of `GaussianField`."""
-        return {"means": self.lr_means, "cholesky": self.lr_cholesky, "colors": self.lr_colors}
+    def learning_rates(self, channels: int) -> list[float]:
+        """Adam's step for each attribute of a Gaussian, 9 + channels of them."""
+        rates = (self.lr_means, self.lr_scales, self.lr_ratios)
+        return [rate for rate in rates for _ in range(3)] + [self.lr_colors] * channels
 
 
 @dataclass
@@ -103,8 +119,12 @@ def _paper() -> Preset:
         FitConfig(
             batch_frames=16,
             lr_means=5e-3,
-            lr_cholesky=5e-3,
+            lr_scales=5e-3,
+            lr_ratios=5e-3,
             lr_colors=5e-3,
+            betas=(0.9, 0.999),
+            visible_only=False,
+            relocations=0,
             warmup=20 / 2000,
             schedule="plateau",
             tau=TAU_99_PERCENT,

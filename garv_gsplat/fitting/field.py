@@ -7,94 +7,63 @@ import math
 import torch
 from torch import Tensor, nn
 
-from garv_gsplat.codec import Quantizer, gaussians_for_bpp
 from garv_gsplat.fitting.config import FitConfig
 from garv_gsplat.fitting.initialization import draw_at_random, draw_from_video
+from garv_gsplat.fitting.parametrization import PARAMETRIZATIONS
 from garv_gsplat.gaussians import VideoGaussians
 from garv_gsplat.ops import PairBudget, accumulate
 from garv_gsplat.volume import VideoInfo
 
-MIN_SPATIAL_SIGMA = 0.25  # pixels; narrower Gaussians fall between the pixel centres and get no gradient
-MIN_TEMPORAL_SIGMA = 0.25  # frames; likewise
-_OUTSIDE = 0.1  # of the volume's size that means may lie outside of it on each side
-_DIAGONAL = (0, 3, 5)  # l_tt, l_xx, l_yy in a row of the Cholesky factors
-_CHOLESKY_BOUND = 0.5  # what GaussianImage adds to its diagonal entries
-
-
-def gaussians_for(config: FitConfig, info: VideoInfo) -> int:
-    """How many Gaussians a fit of this video has: as many as a file of `config.bpp` bits per pixel holds."""
-    return config.num_gaussians or gaussians_for_bpp(config.bpp, info)
-
 
 class GaussianField(nn.Module):
-    """The Gaussians of a video as parameters, rendered frame by frame, rounded as the file will round them when asked.
+    """The Gaussians of a video as one parameter, attributes [N, 9 + C] (see `parametrization`), rendered by frames.
 
-    Parameters are means [N, 3], cholesky [N, 6] and colors [N, C] in pixels and frames, or what
-    `FitConfig.parametrization` makes of them.
+    The number of Gaussians may change while a video is fitted.
     """
 
     def __init__(self, config: FitConfig, info: VideoInfo, num_gaussians: int) -> None:
         super().__init__()
         self.config = config
         self.info = info
-        self.means = nn.Parameter(torch.zeros(num_gaussians, 3))
-        self.cholesky = nn.Parameter(torch.zeros(num_gaussians, 6))
-        self.colors = nn.Parameter(torch.zeros(num_gaussians, info.channels))
-        self.register_buffer("quantizer_ranges", torch.zeros(9 + info.channels, 3))
-        self.register_buffer("rounding", torch.tensor(False))
-        size = torch.tensor([info.width, info.height, info.frames], dtype=torch.float32)
-        bound = _CHOLESKY_BOUND if config.parametrization == "gaussian-image" else 0.0
-        sigmas = torch.full((6,), -math.inf)
-        sigmas[list(_DIAGONAL)] = torch.tensor([MIN_TEMPORAL_SIGMA, MIN_SPATIAL_SIGMA, MIN_SPATIAL_SIGMA]) - bound
-        bounds = torch.zeros(6)
-        bounds[list(_DIAGONAL)] = bound
-        # Constants live beside the parameters: an upload in each step would wait for the step before.
-        for name, value in (("_size", size), ("_cholesky_floor", sigmas), ("_cholesky_bound", bounds)):
-            self.register_buffer(name, value, persistent=False)
-        self._rounds = False  # the buffer's value on the host, so that no step waits for the device
+        self.attributes = nn.Parameter(torch.zeros(num_gaussians, 9 + info.channels))
+        self.parametrization = PARAMETRIZATIONS[config.parametrization](info)
         self._pair_budget = PairBudget()
         self._eval_budget = PairBudget()  # apart, or a frame looked at would be taken for a recorded step's
 
+    def __len__(self) -> int:
+        return len(self.attributes)
+
+    @torch.no_grad()
     def initialize(self, frames: Tensor) -> None:
         """Start from the video's frames uint8 [T, H, W, C]."""
-        n = len(self.means)
-        if self.config.parametrization == "pixel":
-            values = draw_from_video(frames, n, self.config.seed)
+        n = len(self)
+        if self.config.parametrization == "log-cholesky":
+            drawn = draw_from_video(frames, n, self.config.seed)
+            self.attributes.copy_(self.parametrization.inverse(*drawn))
         else:
-            values = draw_at_random(self.info, n, self.config.seed)
-        with torch.no_grad():
-            for parameter, value in zip((self.means, self.cholesky, self.colors), values):
-                parameter.copy_(value)
+            self.attributes.copy_(draw_at_random(self.info, n, self.config.seed))
         self.project()
 
-    def param_groups(self) -> dict[str, list[nn.Parameter]]:
-        """One optimizer each; `FitConfig.learning_rates` has the same names."""
-        return {"means": [self.means], "cholesky": [self.cholesky], "colors": [self.colors]}
-
     def values(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Means, Cholesky factors and colours in pixels and frames, rounded once rounding has started."""
-        means, cholesky, colors = self.means, self.cholesky, self.colors
-        if self.config.parametrization == "gaussian-image":
-            means = (means.tanh() + 1) * (0.5 * self._size)
-            cholesky = cholesky + self._cholesky_bound
-        if self._rounds:
-            means, cholesky, colors = Quantizer(self.quantizer_ranges).round(means, cholesky, colors)
-        return means, cholesky, colors
+        """Means [N, 3], Cholesky factors [N, 6] and colours [N, C] in pixels and frames."""
+        return self.parametrization(self.attributes)
+
+    @torch.no_grad()
+    def set_values(self, means: Tensor, cholesky: Tensor, colors: Tensor) -> None:
+        """Take other Gaussians, given in pixels and frames, as many as there are: `attributes` is another parameter."""
+        self.attributes = nn.Parameter(self.parametrization.inverse(means, cholesky, colors))
 
     def forward(self, times: Tensor) -> Tensor:
         """Images [B, H, W, C] at times [B] in frames (frame k has its centre at k + 0.5), not clamped."""
-        means, cholesky, colors = self.values()
-        tau = self.config.tau
-        cutoffs = torch.full_like(colors[:, 0], -2 * math.log(tau) if tau else math.inf)
-        size = (self.info.width, self.info.height)
-        budget = self._pair_budget if self.training else self._eval_budget
-        lists = budget.bin(means, cholesky, cutoffs, times, *size)
-        return accumulate(means, cholesky, colors, cutoffs, times, *lists, *size)
+        return self._render(times, self._pair_budget)
 
-    @property
-    def rounds(self) -> bool:
-        """Whether rounding has started."""
-        return self._rounds
+    @torch.no_grad()
+    def look(self, times: Tensor) -> Tensor:
+        """`forward` beside the steps of a fit: without gradients, and without counting for their lists."""
+        return self._render(times, self._eval_budget)
+
+    def _render(self, times: Tensor, budget: PairBudget) -> Tensor:
+        return render_frames(*self.values(), times, (self.info.width, self.info.height), self.config.tau, budget)
 
     def room(self, frames: int) -> int:
         """Pairs that the lists of a step of `frames` frames get room for, as far as is known."""
@@ -105,35 +74,36 @@ class GaussianField(nn.Module):
         self._pair_budget.watch()
 
     @torch.no_grad()
-    def start_rounding(self) -> None:
-        """Fix the quantizer's ranges by the values at hand and round from now on."""
-        self._rounds = False
-        self.quantizer_ranges.copy_(Quantizer.calibrate(*self.values(), self.info).ranges)
-        self.rounding.fill_(True)
-        self._rounds = True
-
-    @torch.no_grad()
     def project(self) -> None:
-        """Move the parameters back to where they mean something: means near the volume, widths above the pixel grid."""
-        if self.config.parametrization == "pixel":
-            self.means.clamp_(-_OUTSIDE * self._size, (1 + _OUTSIDE) * self._size)
-        self.cholesky.clamp_(min=self._cholesky_floor)
+        """Move the attributes back to where they mean something: means near the volume, widths above the pixel grid."""
+        self.parametrization.project(self.attributes)
 
     @torch.no_grad()
     def gaussians(self) -> VideoGaussians:
         """The Gaussians as they are now, in the unit cube."""
         return VideoGaussians.from_pixels(*(v.detach().clone() for v in self.values()), self.info)
 
-    def quantizer(self) -> Quantizer | None:
-        """The quantizer that the values are rounded by; None before rounding has started."""
-        return Quantizer(self.quantizer_ranges.clone()) if self._rounds else None
-
     def load_state_dict(self, state_dict: dict, strict: bool = True, assign: bool = False):
         """Also takes a state of another number of Gaussians."""
-        for name in ("means", "cholesky", "colors"):
-            parameter = getattr(self, name)
-            if name in state_dict and state_dict[name].shape != parameter.shape:
-                parameter.data = parameter.new_zeros(state_dict[name].shape)
-        result = super().load_state_dict(state_dict, strict, assign)
-        self._rounds = bool(self.rounding)
-        return result
+        stored = state_dict.get("attributes")
+        if stored is not None and stored.shape != self.attributes.shape:
+            self.attributes.data = self.attributes.new_zeros(stored.shape)
+        return super().load_state_dict(state_dict, strict, assign)
+
+
+def render_frames(
+    means: Tensor,  # [N, 3]
+    cholesky: Tensor,  # [N, 6]
+    colors: Tensor,  # [N, C]
+    times: Tensor,  # [B]
+    size: tuple[int, int],
+    tau: float,
+    budget: PairBudget,
+) -> Tensor:
+    """Images [B, H, W, C] of (width, height) pixels as a fit renders them; all in pixels and frames.
+
+    tau: a Gaussian is left out of a tile where its weight stays below this.
+    """
+    cutoffs = torch.full_like(colors[:, 0], -2 * math.log(tau) if tau else math.inf)
+    lists = budget.bin(means, cholesky, cutoffs, times, *size)
+    return accumulate(means, cholesky, colors, cutoffs, times, *lists, *size)

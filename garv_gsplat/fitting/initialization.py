@@ -31,7 +31,7 @@ def draw_from_video(frames: Tensor, n: int, seed: int) -> tuple[Tensor, Tensor, 
     means, sigmas, colors = [], [], []
     for k, drawn in enumerate(per_frame.tolist()):
         density = GRADIENT_PART * _detail(frames[k]) / total + (1 - GRADIENT_PART) / (count * height * width)
-        pixel = _draw(density.flatten().double(), torch.rand(drawn, generator=generator, dtype=torch.float64))
+        pixel = draw_indices(density.flatten().double(), torch.rand(drawn, generator=generator, dtype=torch.float64))
         jitter = torch.rand(drawn, 3, generator=generator).to(frames.device)
         y, x = pixel // width, pixel % width
         means.append(torch.stack([x, y, torch.full_like(x, k)], 1) + jitter)
@@ -46,11 +46,11 @@ def draw_from_video(frames: Tensor, n: int, seed: int) -> tuple[Tensor, Tensor, 
     return means[near], cholesky[near], colors[near]
 
 
-def draw_at_random(info: VideoInfo, n: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Raw parameters of the GaussianImage parametrisation: atanh positions [N, 3], Cholesky entries [N, 6], colours."""
+def draw_at_random(info: VideoInfo, n: int, seed: int) -> Tensor:
+    """Attributes [N, 9 + C] of the GaussianImage parametrisation: even positions, even Cholesky entries and colours."""
     generator = torch.Generator().manual_seed(seed)
-    means = torch.atanh((torch.rand(n, 3, generator=generator) * 2 - 1) * (1 - 1e-6))
-    return means, torch.rand(n, 6, generator=generator), torch.rand(n, info.channels, generator=generator)
+    positions = torch.atanh((torch.rand(n, 3, generator=generator) * 2 - 1) * (1 - 1e-6))
+    return torch.cat([positions, torch.rand(n, 6 + info.channels, generator=generator)], 1)
 
 
 def _detail(frame: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ def _detail(frame: Tensor) -> Tensor:
     return 0.5 * (magnitude + box)[0, 0]
 
 
-def _draw(weights: Tensor, uniform: Tensor) -> Tensor:
+def draw_indices(weights: Tensor, uniform: Tensor) -> Tensor:
     """Indices drawn with probability proportional to weights [K], one for each number of `uniform` in [0, 1)."""
     # In whole numbers: of fractions a GPU's running sum differs from run to run.
     cumulative = (weights * (_WHOLE / weights.sum())).long().cumsum(0)

@@ -8,7 +8,8 @@ import psutil
 import torch
 
 from garv_gsplat.fitting.config import FitConfig
-from garv_gsplat.fitting.field import gaussians_for
+from garv_gsplat.fitting.rate import most_gaussians
+from garv_gsplat.fitting.relocation import PIXELS_AT_ONCE, PIXELS_LOOKED_AT
 from garv_gsplat.video import estimate_bytes
 from garv_gsplat.volume import VideoInfo
 
@@ -29,10 +30,11 @@ class FitMemoryError(ValueError):
     """A fit that would not fit into memory; says what would."""
 
 
-def forecast(info: VideoInfo, config: FitConfig, num_gaussians: int, device_type: str = "cpu") -> int:
+def forecast(info: VideoInfo, config: FitConfig, device_type: str = "cpu") -> int:
     """Bytes that a fit takes on its device ("cpu" or "cuda") at its peak, frames included."""
     batch = min(config.batch_frames, info.frames)
     frame = info.width * info.height
+    num_gaussians = most_gaussians(config, info)
     parameters = num_gaussians * (_NUMBERS + info.channels) * 4 * _PARAMETER_COPIES
     images = batch * frame * info.channels * 4 * _IMAGE_COPIES
     keeps_order = config.deterministic or torch.are_deterministic_algorithms_enabled()
@@ -40,22 +42,31 @@ def forecast(info: VideoInfo, config: FitConfig, num_gaussians: int, device_type
     if keeps_order and device_type == "cuda":
         pair = _SORTED_PAIR_BYTES + (_NUMBERS + info.channels) * 4
     lists = batch * frame // _TILE_PIXELS * _PAIRS_PER_TILE * pair
-    return estimate_bytes(info) + parameters + images + lists
+    return estimate_bytes(info) + parameters + max(images + lists, _relocation_bytes(info, config))
 
 
-def check_memory(
-    info: VideoInfo, config: FitConfig, num_gaussians: int, device: torch.device, *, frames_read: bool = False
-) -> int:
+def _relocation_bytes(info: VideoInfo, config: FitConfig) -> int:
+    """Bytes that looking for new places takes: gains, widths and colours of all pixels, images of some."""
+    if config.relocations == 0:
+        return 0
+    frame = info.width * info.height
+    looked_at = max(frame, min(info.pixels, PIXELS_LOOKED_AT))
+    at_once = max(frame, min(info.pixels, PIXELS_AT_ONCE))
+    return looked_at * (5 + 2 * info.channels) + at_once * info.channels * 4 * _IMAGE_COPIES
+
+
+def check_memory(info: VideoInfo, config: FitConfig, device: torch.device, *, frames_read: bool = False) -> int:
     """`forecast`, or FitMemoryError when `device` (or the host, which reads the frames) has less free.
 
     frames_read: the frames are in the host's memory already, and so not in what is free there.
     """
-    needed, available = forecast(info, config, num_gaussians, device.type), _available(device)
+    needed, available = forecast(info, config, device.type), _available(device)
     held = estimate_bytes(info) if frames_read else 0
     if needed > available + (held if device.type == "cpu" else 0):
         raise FitMemoryError(
-            f"fitting {info.frames} frames of {info.width}x{info.height} with {num_gaussians} Gaussians takes about "
-            f"{_gib(needed)}, {device} has {_gib(available)} free: {_what_would_fit(info, config, available, device)}"
+            f"fitting {info.frames} frames of {info.width}x{info.height} with up to {most_gaussians(config, info)} "
+            f"Gaussians takes about {_gib(needed)}, {device} has {_gib(available)} free: "
+            f"{_what_would_fit(info, config, available, device)}"
         )
     frames = estimate_bytes(info) - held
     if device.type == "cuda" and frames > _available(torch.device("cpu")):
@@ -71,7 +82,7 @@ def _what_would_fit(info: VideoInfo, config: FitConfig, available: int, device: 
 
     def fits(frames: int) -> bool:
         part = VideoInfo(info.width, info.height, frames, channels=info.channels)
-        return forecast(part, config, gaussians_for(config, part), device.type) <= 0.9 * available
+        return forecast(part, config, device.type) <= 0.9 * available
 
     frames = bisect.bisect_left(range(1, info.frames), True, key=lambda frames: not fits(frames))
     if frames > 0:

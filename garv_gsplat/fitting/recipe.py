@@ -1,4 +1,4 @@
-"""What happens around a step: sizes of the steps, start of the rounding. Shared by every training loop."""
+"""What happens around a step: sizes of the steps, and Gaussians that move or change in number."""
 
 from __future__ import annotations
 
@@ -10,46 +10,61 @@ from torch import Tensor
 
 from garv_gsplat.fitting.config import FitConfig
 from garv_gsplat.fitting.field import GaussianField
+from garv_gsplat.fitting.optimizer import GaussianAdam
+from garv_gsplat.fitting.rate import wanted_gaussians
+from garv_gsplat.fitting.relocation import relocate
 
-ADAM = {"betas": (0.9, 0.99), "eps": 1e-15, "fused": True}
+
+def build_optimizer(field: GaussianField) -> GaussianAdam:
+    """The optimizer of a field's attributes."""
+    return adam_for(field.config, [field.attributes])
 
 
-def build_optimizers(field: GaussianField) -> dict[str, torch.optim.Optimizer]:
-    """One Adam for each parameter of the field."""
-    rates = field.config.learning_rates
-    return {name: torch.optim.Adam(group, lr=rates[name], **ADAM) for name, group in field.param_groups().items()}
+def adam_for(config: FitConfig, params: list[Tensor]) -> GaussianAdam:
+    """The optimizer of attributes [N, 9 + C]; its step sizes are set before every step."""
+    rows = params[0]
+    return GaussianAdam(params, rows.new_zeros(rows.shape[1]), config.betas, config.visible_only)
 
 
 class FitRecipe:
     """Calls `before_step` and `after_step` around each step of a fit of `steps` steps."""
 
-    def __init__(
-        self, field: GaussianField, config: FitConfig, steps: int, optimizers: Mapping[str, torch.optim.Optimizer]
-    ) -> None:
-        self.field = field
-        self.config = config
-        self.steps = steps
-        self.optimizers = optimizers
+    def __init__(self, field: GaussianField, steps: int, optimizer: GaussianAdam, frames: Tensor) -> None:
+        """frames: all of the video, uint8 [T, H, W, C] on the field's device."""
+        self.field, self.steps, self.optimizer, self.frames = field, steps, optimizer, frames
+        self.config = config = field.config
         self.plateau = Plateau(config.plateau_patience, epoch=math.ceil(field.info.frames / config.batch_frames))
+        self._rates = torch.tensor(config.learning_rates(field.info.channels)).to(field.attributes)
+        self._loss: Tensor | None = None
+        self._now = torch.zeros_like(self._rates)  # read where it lies by a step that was recorded
 
     def before_step(self, step: int) -> None:
-        """Set the optimizers' step sizes, and start rounding when it is time."""
-        factor = self.factor(step)
-        for name, optimizer in self.optimizers.items():
-            for group in optimizer.param_groups:
-                rate = self.config.learning_rates[name] * factor
-                if isinstance(group["lr"], Tensor):  # of a step that was recorded: it is read where it lies
-                    group["lr"].fill_(rate)
-                else:
-                    group["lr"] = rate
-        first_rounded = math.ceil(self.config.rounding_from * self.steps)
-        if step >= first_rounded and self.config.rounding_from < 1 and not self.field.rounds:
-            self.field.start_rounding()
+        """Set the optimizer's step sizes, and move Gaussians when it is time."""
+        torch.mul(self._rates, self.factor(step), out=self._now)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._now
+        if self.relocates(step):
+            count = wanted_gaussians(self.field, self.mean_loss())
+            relocate(self.field, self.optimizer, self.frames, step, self.config.relocated, count)
 
     def after_step(self, loss: Tensor) -> None:
-        """Count the loss (a scalar tensor, read once an epoch) for the plateau schedule."""
+        """Count the loss (a scalar tensor), which is read when it is needed."""
+        self._loss = loss.detach().clone() if self._loss is None else self._loss.lerp(loss.detach(), 0.05)
         if self.config.schedule == "plateau":
             self.plateau.add(loss.detach().clone())
+
+    def mean_loss(self) -> float:
+        """Mean loss of the last steps, about twenty of them; waits for the device."""
+        return math.inf if self._loss is None else float(self._loss)
+
+    def relocates(self, step: int) -> bool:
+        """Whether Gaussians move before this step: `relocations` times, evenly over the middle of the fit."""
+        first, last = (round(part * self.steps) for part in self.config.relocation_span)
+        times = self.config.relocations
+        if times == 0 or not first < step <= last:
+            return False
+        passed = [(k - first) * times // (last - first) for k in (step - 1, step)]
+        return passed[0] != passed[1]
 
     def factor(self, step: int) -> float:
         """Size of step `step` relative to the learning rates."""
@@ -63,12 +78,14 @@ class FitRecipe:
 
     def state_dict(self) -> dict[str, float]:
         """What a resumed fit needs beside the step's number."""
-        return {"factor": self.plateau.factor, "best": self.plateau.best, "waited": float(self.plateau.waited)}
+        plateau = {"factor": self.plateau.factor, "best": self.plateau.best, "waited": float(self.plateau.waited)}
+        return {**plateau, "loss": self.mean_loss()}
 
     def load_state_dict(self, state: Mapping[str, float]) -> None:
         """The inverse of `state_dict`."""
         self.plateau.factor, self.plateau.best = float(state["factor"]), float(state["best"])
         self.plateau.waited = int(state["waited"])
+        self._loss = self._now.new_tensor(state["loss"]) if math.isfinite(state["loss"]) else None
 
 
 class Plateau:

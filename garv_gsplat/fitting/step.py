@@ -15,16 +15,15 @@ _EAGER_STEPS = 3  # before the first recording, in which optimizers and lists se
 class FitStep:
     """Makes the steps of a fit, each by a call: images, loss, gradients, Adam, projection.
 
-    On CUDA the launches of a step are recorded as a graph, again whenever they change: when rounding starts, or when
-    the lists need more room. A fit that has to be deterministic waits for the device and so cannot be recorded.
+    On CUDA the launches of a step are recorded as a graph, again whenever they change: when Gaussians have moved, or
+    when the lists need more room. A fit that has to be deterministic waits for the device and so cannot be recorded.
     """
 
-    def __init__(self, recipe: FitRecipe, frames: Tensor) -> None:
-        """frames: all of the video, uint8 [T, H, W, C] on the field's device."""
-        self._recipe, self._frames = recipe, frames
+    def __init__(self, recipe: FitRecipe) -> None:
+        self._recipe, self._frames = recipe, recipe.frames
         self._eager_steps = 0
         self._graph: torch.cuda.CUDAGraph | None = None
-        self._recorded: tuple[bool, int] | None = None
+        self._recorded: tuple[int, int] | None = None
 
     def __call__(self, step: int, batch: Tensor) -> Tensor:
         """Step number `step`, with the frames of indices `batch` [B]; its loss, which the next step may overwrite."""
@@ -34,13 +33,11 @@ class FitStep:
         return loss
 
     def _work(self, batch: Tensor) -> Tensor:
-        field, optimizers = self._recipe.field, self._recipe.optimizers.values()
-        for optimizer in optimizers:
-            optimizer.zero_grad(set_to_none=True)
+        field, optimizer = self._recipe.field, self._recipe.optimizer
+        optimizer.zero_grad(set_to_none=True)
         loss = l2(field(batch + 0.5), self._frames[batch])
         loss.backward()
-        for optimizer in optimizers:
-            optimizer.step()
+        optimizer.step()
         field.project()
         return loss.detach()
 
@@ -53,7 +50,7 @@ class FitStep:
     def _replay(self, batch: Tensor) -> Tensor:
         field = self._recipe.field
         with torch.cuda.device(self._frames.device):
-            if self._recorded != (state := (field.rounds, field.room(len(batch)))):
+            if self._recorded != (state := (field.attributes.data_ptr(), field.room(len(batch)))):
                 self._record(batch)
                 self._recorded = state
             self._batch.copy_(batch)
@@ -64,8 +61,4 @@ class FitStep:
     def _record(self, batch: Tensor) -> None:
         self._graph = None  # so that its memory can serve the new one
         self._batch = batch.clone()
-        for optimizer in self._recipe.optimizers.values():
-            for group in optimizer.param_groups:
-                group["capturable"] = True
-                group["lr"] = torch.as_tensor(group["lr"], dtype=torch.float32, device=self._frames.device)
         self._graph, self._loss = record(self._frames.device, lambda: self._work(self._batch))

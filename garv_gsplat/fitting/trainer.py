@@ -12,13 +12,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from garv_gsplat.codec import Quantizer
+from garv_gsplat import codec
 from garv_gsplat.fitting.config import PRESETS, FitConfig
 from garv_gsplat.fitting.deterministic import deterministic
-from garv_gsplat.fitting.field import GaussianField, gaussians_for
+from garv_gsplat.fitting.field import GaussianField
+from garv_gsplat.fitting.finishing import finish
 from garv_gsplat.fitting.losses import psnr_of
 from garv_gsplat.fitting.memory import check_memory
-from garv_gsplat.fitting.recipe import FitRecipe, build_optimizers
+from garv_gsplat.fitting.rate import gaussians_for
+from garv_gsplat.fitting.recipe import FitRecipe, build_optimizer
 from garv_gsplat.fitting.sampling import FrameSampler
 from garv_gsplat.fitting.step import FitStep
 from garv_gsplat.gaussians import VideoGaussians
@@ -41,13 +43,14 @@ class FitProgress:
 class FitResult:
     """What a fit came to."""
 
+    data: bytes
+    """the `.garv` file, without sound"""
     gaussians: VideoGaussians
-    quantizer: Quantizer
-    """the one that the Gaussians were rounded by"""
+    """those in the file"""
     steps: int
     """steps that were made"""
     seconds: float
-    """from the first step to the last"""
+    """from the first step to the finished file"""
     interrupted: bool
     """whether Ctrl-C ended it early"""
 
@@ -77,7 +80,7 @@ def fit(
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     steps = PRESETS["garv"].steps_for(video.info.frames) if steps is None else steps
     n = gaussians_for(config, video.info)
-    check_memory(video.info, config, n, device, frames_read=True)
+    check_memory(video.info, config, device, frames_read=True)
     with deterministic(config.deterministic):
         return _fit(video, config, n, steps, device, progress)
 
@@ -93,28 +96,24 @@ def _fit(
     frames = video.frames.to(device)
     field = GaussianField(config, video.info, n).to(device)
     field.initialize(frames)
-    recipe = FitRecipe(field, config, steps, build_optimizers(field))
+    recipe = FitRecipe(field, steps, build_optimizer(field), frames)
     start = time.perf_counter()
     with _interruptible() as interrupted:
-        done = _run(recipe, frames, interrupted, progress)
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+        done = _run(recipe, interrupted, progress)
+        data = finish(field, frames, recipe.mean_loss())
     seconds = time.perf_counter() - start
-    if not field.rounds:
-        field.start_rounding()
-    return FitResult(field.gaussians(), field.quantizer(), done, seconds, interrupted.is_set())
+    return FitResult(data, codec.load(data), done, seconds, interrupted.is_set())
 
 
 def _run(
     recipe: FitRecipe,
-    frames: Tensor,
     interrupted: threading.Event,
     progress: Callable[[FitProgress], None] | None,
 ) -> int:
     """Make the steps; returns how many were made."""
-    config, steps = recipe.config, recipe.steps
+    config, steps, frames = recipe.config, recipe.steps, recipe.frames
     sampler = FrameSampler(len(frames), config.batch_frames, config.seed, frames.device)
-    make_step = FitStep(recipe, frames)
+    make_step = FitStep(recipe)
     for step in range(steps):
         if interrupted.is_set():
             return step

@@ -31,6 +31,7 @@ __all__ = [
     "ListBudget",
     "PairBudget",
     "accumulate",
+    "adam_step",
     "bin_gaussians",
     "can_record",
     "draw",
@@ -101,6 +102,28 @@ def accumulate(
     ensure_kernels(means.device)
     tensors = (means, cholesky, colors, cutoffs, times, isect_offsets, flatten_ids)
     return torch.ops.garv.accumulate(*(t.contiguous() for t in tensors), width, height)
+
+
+@torch.no_grad()
+def adam_step(
+    rows: Tensor,  # [N, K]
+    gradient: Tensor,  # [N, K]
+    exp_avg: Tensor,  # [N, K]
+    exp_avg_sq: Tensor,  # [N, K]
+    steps: Tensor,  # [N, 1]
+    rates: Tensor,  # [K]
+    *,
+    betas: tuple[float, float],
+    eps: float,
+    visible_only: bool,
+) -> None:
+    """A step of Adam (Kingma and Ba, 2015) in place, with a step size for every column.
+
+    With `visible_only` a row without any gradient keeps its values and moments; the bias correction of a row counts the
+    steps that moved it.
+    """
+    ensure_kernels(rows.device)
+    torch.ops.garv.adam_step(rows, gradient, exp_avg, exp_avg_sq, steps, rates, *betas, eps, visible_only)
 
 
 def draw(

@@ -97,6 +97,28 @@ def accumulate_bwd_pairs(
     return rows
 
 
+def adam_step(
+    rows: Tensor,
+    gradient: Tensor,
+    exp_avg: Tensor,
+    exp_avg_sq: Tensor,
+    steps: Tensor,
+    rates: Tensor,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    visible_only: bool,
+) -> None:
+    seen = (gradient != 0).any(1, keepdim=True) if visible_only else torch.ones_like(steps, dtype=torch.bool)
+    seen = seen.to(rows.dtype)
+    steps += seen
+    exp_avg.lerp_(gradient, seen * (1 - beta1))
+    exp_avg_sq.lerp_(gradient.square(), seen * (1 - beta2))
+    counted = steps.clamp(min=1)  # or a row that was never seen would become 0 / 0
+    root = (exp_avg_sq / (1 - beta2**counted)).sqrt_().add_(eps)
+    rows.sub_(exp_avg / root * (seen / (1 - beta1**counted)) * rates)
+
+
 def tile_grid(width: int, height: int) -> tuple[int, int]:
     """Tiles along x and y that cover an image."""
     return -(-width // TILE_SIZE), -(-height // TILE_SIZE)

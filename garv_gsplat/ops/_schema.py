@@ -28,12 +28,19 @@ torch.library.define(
     "int height, int room, bool as_float) -> (Tensor, Tensor)",
 )
 
+torch.library.define(
+    "garv::adam_step",
+    "(Tensor(a!) rows, Tensor gradient, Tensor(b!) exp_avg, Tensor(c!) exp_avg_sq, Tensor(d!) steps, Tensor rates, "
+    "float beta1, float beta2, float eps, bool visible_only) -> ()",
+)
+
 for _name, _module in {
     "bin_gaussians": _reference,
     "accumulate": _reference,
     "accumulate_bwd": _reference,
     "accumulate_bwd_pairs": _reference,
     "draw": _reference_draw,
+    "adam_step": _reference,
 }.items():
     # Kernels of the compiled libraries are registered for one backend and win over this key.
     torch.library.impl(f"garv::{_name}", "CompositeExplicitAutograd")(getattr(_module, _name))
@@ -66,6 +73,11 @@ def _(records, chunks, levels, channels, tau, times, left, top, width, height, r
     dtype = torch.float32 if as_float else torch.uint8
     image = records.new_empty(len(times), height, width, channels, dtype=dtype)
     return image, records.new_empty(1, dtype=torch.int64)
+
+
+@torch.library.register_fake("garv::adam_step")
+def _(rows, gradient, exp_avg, exp_avg_sq, steps, rates, beta1, beta2, eps, visible_only):
+    return None
 
 
 def _setup_context(ctx, inputs, output) -> None:

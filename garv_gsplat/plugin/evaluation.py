@@ -11,32 +11,28 @@ from PIL import Image
 from torch import Tensor
 
 from garv_gsplat import codec
-from garv_gsplat.codec import Quantizer
-from garv_gsplat.gaussians import VideoGaussians
 from garv_gsplat.measuring import compare, decoding_speed
 from garv_gsplat.metrics import bits_per_pixel
 
 
-def evaluate(
-    gaussians: VideoGaussians, quantizer: Quantizer | None, frames: Tensor, images: Path | None = None
-) -> dict[str, float]:
-    """Write a `.garv` to a temporary file, decode it, and compare it with frames [T, H, W, C] uint8.
+def evaluate(data: bytes, frames: Tensor, device: torch.device | str, images: Path | None = None) -> dict[str, float]:
+    """Write the bytes of a `.garv` to a temporary file, decode it, and compare it with frames [T, H, W, C] uint8.
 
     Returns psnr and psnr_std (dB, over the frames), ms_ssim (left out where it is not defined), bpp (of the file), fps
     (frames decoded per second) and the peak memory in MB: decoding_cuda_mb is what decoding allocates on the GPU on top
     of what was there, process_mb, on the CPU, the most that the whole process ever had resident. Saves source and
     decoded frame side by side into the folder `images` if given.
 
-    Raises ValueError where `frames` are not of the video that the Gaussians were fitted to.
+    Raises ValueError where `frames` are not of the video that the file was fitted to.
     """
-    device = gaussians.means.device
+    device = torch.device(device)
     with tempfile.TemporaryDirectory(prefix="garv-") as folder:
         path = Path(folder) / "video.garv"
-        codec.save(path, gaussians, quantizer)
+        codec.save(path, data)
         fps, memory = _decode(path, device)
         save = None if images is None else _ImageFolder(images).save
         quality = compare(path, frames, device, with_ms_ssim=True, on_batch=save)
-        bpp = bits_per_pixel(path, gaussians.info)
+        bpp = bits_per_pixel(path, codec.GarvFile(data).info)
     results = {"psnr": float(quality.psnr.mean()), "psnr_std": float(quality.psnr.std(correction=0))}
     if quality.ms_ssim is not None:
         results["ms_ssim"] = quality.ms_ssim

@@ -52,9 +52,8 @@ class ExportGarv:
         config, pipeline, _, _ = eval_setup(self.load_config, test_mode="inference")
         if not isinstance(pipeline, GarvPipeline):
             refuse(f"{self.load_config} is of method {config.method_name}; ns-export garv takes fits of ns-train garv")
-        field = pipeline.model.field
         path = self.output_dir / f"{config.experiment_name}.garv"
-        codec.save(path, field.gaussians(), field.quantizer())
+        codec.save(path, pipeline.model.file())
         CONSOLE.print(_summary(path, pipeline), soft_wrap=True, highlight=False, markup=False)
 
 

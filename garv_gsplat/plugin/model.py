@@ -14,7 +14,8 @@ from nerfstudio.models.base_model import Model, ModelConfig
 from torch import Tensor
 from torch.nn import Parameter
 
-from garv_gsplat.fitting import FitConfig, FitRecipe, GaussianField, gaussians_for
+from garv_gsplat import codec
+from garv_gsplat.fitting import FitConfig, FitRecipe, GaussianField, finish, gaussians_for
 from garv_gsplat.fitting.losses import l2, psnr_tensor
 from garv_gsplat.fitting.step import FitStep
 from garv_gsplat.metrics import psnr
@@ -24,8 +25,9 @@ from garv_gsplat.plugin.datamanager import Hidden
 from garv_gsplat.plugin.viewer import VOLUME, VideoControls
 from garv_gsplat.plugin.volume import render_volume
 from garv_gsplat.rendering import rasterization
-from garv_gsplat.volume import VideoInfo
+from garv_gsplat.volume import ColorInfo, VideoInfo
 
+GAUSSIANS = "gaussians"  # the one group of parameters
 _STATE = "_extra_state"  # nn.Module's name for what get_extra_state gives
 
 
@@ -61,6 +63,7 @@ class GarvModel(Model):
         self.field: GaussianField | None = None
         self._recipe: FitRecipe | None = None
         self._recipe_state: Mapping[str, float] | None = None
+        self._file: Tensor | None = None
         self._loss: Tensor | None = None
         info = self.kwargs["metadata"]["video_info"]
         self._fits_a_video = info is not None
@@ -75,25 +78,42 @@ class GarvModel(Model):
     # Training
 
     def get_param_groups(self) -> dict[str, list[Parameter]]:
-        """One group, and so one optimizer, for each of the field's parameters."""
-        return self.field.param_groups()
+        """One group, and so one optimizer, of all attributes."""
+        return {GAUSSIANS: [self.field.attributes]}
 
     def get_training_callbacks(
         self, training_callback_attributes: TrainingCallbackAttributes
     ) -> list[TrainingCallback]:
         """Nothing to call: the trainer makes the steps. Starts from the video unless a checkpoint was loaded."""
         trainer = training_callback_attributes.trainer
-        optimizers = training_callback_attributes.optimizers.optimizers
-        self._recipe = FitRecipe(self.field, self.config.fit, trainer.config.max_num_iterations, optimizers)
+        optimizer = training_callback_attributes.optimizers.optimizers[GAUSSIANS]
+        frames = training_callback_attributes.pipeline.datamanager.training_frames()
+        self._recipe = FitRecipe(self.field, trainer.config.max_num_iterations, optimizer, frames)
         if self._recipe_state is None:
-            self.field.initialize(training_callback_attributes.pipeline.datamanager.training_frames())
+            self.field.initialize(frames)
         else:
             self._recipe.load_state_dict(self._recipe_state)
+        self._file = None  # that of a checkpoint does not hold what the steps to come will fit
         return []
 
-    def make_steps(self, frames: Tensor) -> FitStep:
-        """The steps of the fit; frames are all of the video, uint8 [T, H, W, C]."""
-        return FitStep(self._recipe, frames)
+    def make_steps(self) -> FitStep:
+        """The steps of the fit."""
+        return FitStep(self._recipe)
+
+    def finish(self) -> None:
+        """After the last step: make the file that ns-export writes."""
+        data = finish(self.field, self._recipe.frames, self._recipe.mean_loss())
+        self._file = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+
+    def file(self) -> bytes:
+        """The `.garv` of this model: the finished one, or what the Gaussians at hand give."""
+        return codec.encode(self.field.gaussians()) if self._file is None else self._file.numpy().tobytes()
+
+    def show_file(self) -> None:
+        """Look at what the file holds from now on, not at what was fitted."""
+        if self._file is not None:
+            coded = codec.load(self.file()).to(self.device)
+            self.field.set_values(*coded.in_pixels(), coded.colors)
 
     def get_outputs(self, ray_bundle: Tensor) -> dict[str, Tensor]:
         """Frames {"rgb": [B, H, W, C]} at the times [B] in frames that the data manager gives in place of rays."""
@@ -153,17 +173,18 @@ class GarvModel(Model):
     def get_extra_state(self) -> dict:
         """What is saved beside the field, in plain Python: torch.load refuses everything else."""
         recipe = self._recipe_state if self._recipe is None else self._recipe.state_dict()
-        return {"info": None if self.field is None else info_to_plain(self.field.info), "recipe": recipe}
+        info = None if self.field is None else info_to_plain(self.field.info)
+        return {"info": info, "recipe": recipe, "file": self._file}
 
     def set_extra_state(self, state: dict) -> None:
         """The inverse of `get_extra_state`."""
-        self._recipe_state = state["recipe"]
+        self._recipe_state, self._file = state["recipe"], state["file"]
 
     def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True, assign: bool = False):
         """Takes the video's size and the number of Gaussians from the state; raises ResumeError for another video's."""
         info = info_from_plain(state_dict[_STATE]["info"])
         if not self._fits_a_video:
-            self._build(info, len(state_dict["field.means"]))
+            self._build(info, len(state_dict["field.attributes"]))
             self.to(self.device)
         elif (info.width, info.height, info.frames) != (size := _size(self.field.info)):
             raise ResumeError(
@@ -182,11 +203,13 @@ def _size(info: VideoInfo) -> tuple[int, int, int]:
 
 def info_to_plain(info: VideoInfo) -> dict:
     """A VideoInfo in numbers and lists."""
-    times = info.timestamps
+    times, color = info.timestamps, info.color
     return {
         "size": [info.width, info.height, info.frames, info.channels],
         "frame_rate": list(info.frame_rate.as_integer_ratio()),
         "timestamps": None if times is None else [list(t.as_integer_ratio()) for t in times],
+        "color": [color.primaries, color.transfer, color.matrix, color.full_range],
+        "rotation": info.rotation,
     }
 
 
@@ -195,4 +218,5 @@ def info_from_plain(plain: dict) -> VideoInfo:
     width, height, frames, channels = plain["size"]
     times = plain["timestamps"]
     timestamps = None if times is None else tuple(Fraction(*t) for t in times)
-    return VideoInfo(width, height, frames, Fraction(*plain["frame_rate"]), timestamps, channels)
+    described = (ColorInfo(*plain["color"]), plain["rotation"])
+    return VideoInfo(width, height, frames, Fraction(*plain["frame_rate"]), timestamps, channels, *described)

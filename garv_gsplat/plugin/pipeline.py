@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from nerfstudio.pipelines.base_pipeline import VanillaPipeline, VanillaPipelineConfig
 
-from garv_gsplat.fitting import check_memory, gaussians_for
+from garv_gsplat.fitting import check_memory
 from garv_gsplat.plugin.datamanager import GarvDataManager, GarvDataManagerConfig
 from garv_gsplat.plugin.evaluation import evaluate
 from garv_gsplat.plugin.failure import refuse
@@ -54,19 +54,20 @@ class GarvPipeline(VanillaPipeline):
             self.datamanager.prepare_training(config.model.fit)
 
     def load_pipeline(self, loaded_state: dict[str, Any], step: int) -> None:
-        """Also tells the data manager the size of the video."""
+        """Also tells the data manager the size of the video. Where nothing is trained, the file is what is seen."""
         self.datamanager.adopt(info_from_plain(loaded_state["_model._extra_state"]["info"]))
         super().load_pipeline(loaded_state, step)
+        if self.test_mode != "val":
+            self.model.show_file()
 
     def get_average_eval_image_metrics(
         self, step: int | None = None, output_path: Path | None = None, get_std: bool = False
     ) -> dict[str, float]:
         """Quality, size and speed of a `.garv` of the Gaussians (see `evaluation.evaluate`), on all frames."""
         self.eval()
-        gaussian_field = self.model.field
         try:
             frames = self.datamanager.dataparser.read().frames
-            results = evaluate(gaussian_field.gaussians(), gaussian_field.quantizer(), frames, output_path)
+            results = evaluate(self.model.file(), frames, self.device, output_path)
         except ValueError as error:  # it cannot be read, or is of another size
             refuse(f"evaluating needs the video that was fitted: {error}")
         self.train()
@@ -77,4 +78,4 @@ def _check_memory(config: GarvPipelineConfig, device: torch.device) -> None:
     """Raises FitMemoryError before anything large is read."""
     parser = config.datamanager.setup(device=device, test_mode="inference").dataparser
     info = parser.read_info()
-    check_memory(info, config.model.fit, gaussians_for(config.model.fit, info), device)
+    check_memory(info, config.model.fit, device)

@@ -20,31 +20,34 @@ from torch import Tensor
 from garv_gsplat.fitting import FitConfig, FitMemoryError, Preset
 from garv_gsplat.fitting.deterministic import deterministic
 from garv_gsplat.fitting.losses import psnr_tensor
-from garv_gsplat.fitting.recipe import ADAM
+from garv_gsplat.fitting.optimizer import GaussianAdam
+from garv_gsplat.fitting.recipe import adam_for
 from garv_gsplat.fitting.step import FitStep
 from garv_gsplat.plugin.datamanager import Hidden
 from garv_gsplat.plugin.failure import refuse
-from garv_gsplat.plugin.model import ResumeError
+from garv_gsplat.plugin.model import GAUSSIANS, ResumeError
 from garv_gsplat.plugin.pipeline import GarvPipelineConfig
 from garv_gsplat.video import VideoError
 
 
 @dataclass
-class FusedAdamConfig(OptimizerConfig):
-    """Adam as every fit uses it; the recipe sets its step size before every step."""
+class GaussianAdamConfig(OptimizerConfig):
+    """Adam as every fit uses it; the recipe sets its step sizes before every step."""
 
-    _target: type = torch.optim.Adam
+    _target: type = GaussianAdam
     """the optimizer"""
     lr: float = 1.0
     """overwritten before every step"""
+    fit: FitConfig = field(default_factory=FitConfig)
+    """the fit; that of the model"""
 
-    def setup(self, params) -> torch.optim.Optimizer:
+    def setup(self, params) -> GaussianAdam:
         """The optimizer of `params`."""
-        return self._target(params, lr=self.lr, **ADAM)
+        return adam_for(self.fit, params)
 
 
 def _optimizers() -> dict[str, Any]:
-    return {name: {"optimizer": FusedAdamConfig(), "scheduler": None} for name in FitConfig().learning_rates}
+    return {GAUSSIANS: {"optimizer": GaussianAdamConfig(), "scheduler": None}}
 
 
 @dataclass
@@ -174,6 +177,7 @@ class GarvTrainer(Trainer):
         self.config.write_config()
         frames = self.pipeline.datamanager.dataparser.read().info.frames
         self.config.max_num_iterations, self.config.epochs = self.config.steps_for(frames), None
+        self.config.optimizers[GAUSSIANS]["optimizer"].fit = self._fit
         return super().setup_optimizers()
 
     @property
@@ -199,8 +203,10 @@ class GarvTrainer(Trainer):
         """A step of the fit: loss, losses and metrics, tensors that the next step may overwrite."""
         manager = self.pipeline.datamanager
         if self._make_step is None:
-            self._make_step = self.pipeline.model.make_steps(manager.training_frames())
+            self._make_step = self.pipeline.model.make_steps()
         loss = self._make_step(step, manager.train_batch(step))
+        if step + 1 == self._last_step:
+            self.pipeline.model.finish()
         return loss, {"l2": loss}, {"psnr": psnr_tensor(loss)} if self._logs(step) else {}
 
     def _logs(self, step: int) -> bool:
@@ -220,13 +226,14 @@ class GarvTrainer(Trainer):
 
     def train(self) -> None:
         """Runs to step `max_num_iterations`; Ctrl-C keeps what has been fitted."""
-        total = self.config.max_num_iterations
+        self._last_step = total = self.config.max_num_iterations
         self.config.max_num_iterations = total - self._start_step  # the trainer counts from where it starts
         try:
             with deterministic(self._fit.deterministic):
                 super().train()
         except KeyboardInterrupt:  # also how a viewer is left after the fit
             if self.training_state != "completed":
+                self.pipeline.model.finish()
                 self.save_checkpoint(self.step)
                 CONSOLE.print(
                     f"Stopped at step {self.step}. Go on with --load-dir {self.checkpoint_dir}", soft_wrap=True

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from garv_gsplat.fitting import FitConfig, FitMemoryError, check_memory, fit, gaussians_for, memory
+from garv_gsplat.codec import load
+from garv_gsplat.fitting import FitConfig, FitMemoryError, check_memory, fit, memory
 from garv_gsplat.fitting.memory import forecast
 from garv_gsplat.metrics import psnr
 from garv_gsplat.rendering import rasterization
@@ -36,17 +37,16 @@ def test_a_fit_comes_near_its_video(device):
     assert quality(many) > quality(few) + 5
 
 
-def test_the_result_is_what_the_file_will_hold():
+def test_the_result_is_what_the_file_holds():
     result = fit(FRAMES, CONFIG, steps=20, device="cpu")
-    values = (*result.gaussians.in_pixels(), result.gaussians.colors)
-    for value, rounded in zip(values, result.quantizer.round(*values)):
-        torch.testing.assert_close(value, rounded, rtol=1e-4, atol=1e-4)
+    assert 250 < len(result.gaussians) <= 300  # those whose colour rounds to nothing are left out
+    assert torch.equal(result.gaussians.means, load(result.data).means)
 
 
 def test_arrays_and_channels():
     grey = np.asarray(FRAMES)[..., :1]
     result = fit(grey, CONFIG, steps=3, device="cpu")
-    assert result.gaussians.colors.shape == (300, 1)
+    assert result.gaussians.colors.shape[1] == 1
     assert rasterization(result.gaussians, [0.5]).shape == (1, 32, 48, 1)
 
 
@@ -89,7 +89,7 @@ def test_one_frame_of_one_pixel():
 def test_too_large_a_video_is_refused_before_it_starts():
     info = VideoInfo(7680, 4320, 100_000)
     with pytest.raises(FitMemoryError, match=r"takes about .* GiB, cpu has .* GiB free: "):
-        check_memory(info, FitConfig(), 1_000_000, torch.device("cpu"))
+        check_memory(info, FitConfig(num_gaussians=1_000_000), torch.device("cpu"))
 
 
 def test_a_refusal_says_what_would_fit(monkeypatch):
@@ -98,30 +98,30 @@ def test_a_refusal_says_what_would_fit(monkeypatch):
     with pytest.raises(
         FitMemoryError, match=r"about [\d.]+ s of the video \(--duration\), \d+ frames, would fit"
     ) as told:
-        check_memory(info, config, gaussians_for(config, info), torch.device("cpu"))
+        check_memory(info, config, torch.device("cpu"))
     frames = int(re.search(r"(\d+) frames, would", str(told.value))[1])
     part, longer = VideoInfo(1920, 1080, frames), VideoInfo(1920, 1080, frames * 2)
-    check_memory(part, config, gaussians_for(config, part), torch.device("cpu"))
+    check_memory(part, config, torch.device("cpu"))
     with pytest.raises(FitMemoryError):
-        check_memory(longer, config, gaussians_for(config, longer), torch.device("cpu"))
+        check_memory(longer, config, torch.device("cpu"))
     with pytest.raises(FitMemoryError, match="not even one frame would fit"):
         config = FitConfig(num_gaussians=10**12)
-        check_memory(info, config, 10**12, torch.device("cpu"))
+        check_memory(info, config, torch.device("cpu"))
 
 
 def test_frames_that_were_read_are_not_counted_again(monkeypatch):
     info, config = VideoInfo(1920, 1080, 1000), FitConfig(num_gaussians=10)
-    free = forecast(info, config, 10) - info.pixels * 3
+    free = forecast(info, config) - info.pixels * 3
     monkeypatch.setattr(memory, "_available", lambda device: free)
-    check_memory(info, config, 10, torch.device("cpu"), frames_read=True)
+    check_memory(info, config, torch.device("cpu"), frames_read=True)
     with pytest.raises(FitMemoryError):
-        check_memory(info, config, 10, torch.device("cpu"))
+        check_memory(info, config, torch.device("cpu"))
 
 
 def test_the_forecast_counts_frames_and_parameters():
-    small, config = VideoInfo(64, 48, 10), FitConfig()
-    assert forecast(small, config, 1000) > small.pixels * 3 + 1000 * 12 * 4 * 4
-    assert forecast(small, config, 2000) - forecast(small, config, 1000) >= 1000 * 12 * 4 * 4
+    small, few, many = VideoInfo(64, 48, 10), FitConfig(num_gaussians=1000), FitConfig(num_gaussians=2000)
+    assert forecast(small, few) > small.pixels * 3 + 1000 * 12 * 4 * 4
+    assert forecast(small, many) - forecast(small, few) >= 1000 * 12 * 4 * 4
 
 
 _PEAK = """
@@ -134,7 +134,7 @@ frames, config = torch.randint(0, 256, (16, 480, 854, 3), dtype=torch.uint8), Fi
 fit(frames, config, steps=3, device="cpu")
 # not ru_maxrss, which a process takes over from the one that started it
 peak = 1024 * int(re.search(r"VmHWM:\\s*(\\d+) kB", open("/proc/self/status").read())[1])
-print(peak - before, forecast(VideoInfo(854, 480, 16), config, 50_000))
+print(peak - before, forecast(VideoInfo(854, 480, 16), config))
 """
 
 
@@ -153,4 +153,4 @@ def test_the_forecast_is_no_less_than_what_a_gpu_fit_takes(deterministic):
     before = torch.cuda.memory_allocated()
     fit(pattern(16, 640, 360, seed=0), config, steps=5, device="cuda")
     taken = torch.cuda.max_memory_allocated() - before
-    assert taken <= forecast(info, config, 50_000, "cuda") <= 4 * taken
+    assert taken <= forecast(info, config, "cuda") <= 4 * taken

@@ -1,4 +1,4 @@
-"""Settings, start, order of frames, schedule, projection, rounding."""
+"""Settings, start, order of frames, schedule, projection, relocation, colours, rate."""
 
 from __future__ import annotations
 
@@ -7,21 +7,36 @@ import math
 import pytest
 import torch
 
-from garv_gsplat.fitting import PRESETS, FitConfig, FitRecipe, FrameSampler, GaussianField, build_optimizers
-from garv_gsplat.fitting.field import MIN_SPATIAL_SIGMA, MIN_TEMPORAL_SIGMA
+from garv_gsplat import codec
+from garv_gsplat.fitting import PRESETS, FitConfig, FitRecipe, FrameSampler, GaussianField, build_optimizer
+from garv_gsplat.fitting.colors import refit_colors
 from garv_gsplat.fitting.initialization import draw_from_video
 from garv_gsplat.fitting.losses import l2, psnr_of
+from garv_gsplat.fitting.rate import best_step, gaussians_for, wanted_gaussians
 from garv_gsplat.fitting.recipe import Plateau
+from garv_gsplat.fitting.relocation import propose, relocate
+from garv_gsplat.gaussians import VideoGaussians, energies
+from garv_gsplat.rendering import rasterization
 from garv_gsplat.volume import VideoInfo
+from tests.codec.samples import fitted_like
+from tests.media import pattern
 
 INFO = VideoInfo(40, 24, 6)
 
 
+def noise() -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (6, 24, 40, 3), generator=generator, dtype=torch.uint8)
+
+
 def field_of(config: FitConfig | None = None, n: int = 50) -> GaussianField:
     field = GaussianField(config or FitConfig(), INFO, n)
-    generator = torch.Generator().manual_seed(0)
-    field.initialize(torch.randint(0, 256, (6, 24, 40, 3), generator=generator, dtype=torch.uint8))
+    field.initialize(noise())
     return field
+
+
+def recipe_of(field: GaussianField, steps: int) -> FitRecipe:
+    return FitRecipe(field, steps, build_optimizer(field), noise())
 
 
 @pytest.mark.parametrize(
@@ -30,15 +45,18 @@ def field_of(config: FitConfig | None = None, n: int = 50) -> GaussianField:
         ({"bpp": 0.0}, "bpp must be a positive number"),
         ({"bpp": math.nan}, "bpp must be a positive number"),
         ({"lr_means": math.inf}, "lr_means must be a number from 0 on"),
+        ({"betas": (0.9, 1.0)}, "betas must be from 0 to below 1"),
         ({"num_gaussians": 0}, "num_gaussians must be at least 1"),
         ({"batch_frames": 0}, "batch_frames must be at least 1"),
-        ({"warmup": 1.5}, "warmup is a part of the steps"),
-        ({"rounding_from": -0.1}, "rounding_from is a part of the steps"),
+        ({"warmup": 1.5}, "warmup is a part, from 0 to 1"),
+        ({"relocated": -0.1}, "relocated is a part, from 0 to 1"),
+        ({"relocations": -1}, "relocations must not be negative"),
+        ({"relocation_span": (0.5, 0.5)}, "relocation_span must rise within 0 and 1"),
         ({"tau": 1.0}, r"tau must be in \[0, 1\)"),
         ({"final_lr": -1.0}, "final_lr is relative to the first steps"),
         ({"plateau_patience": -1}, "plateau_patience must not be negative"),
         ({"schedule": "cosin"}, "schedule must be cosine or plateau, got 'cosin'"),
-        ({"parametrization": "paper"}, "parametrization must be pixel or gaussian-image, got 'paper'"),
+        ({"parametrization": "paper"}, "parametrization must be log-cholesky or gaussian-image, got 'paper'"),
         ({"seed": -1}, "seed must be from 0"),
         ({"seed": 2**31}, "seed must be from 0"),
     ],
@@ -50,8 +68,9 @@ def test_settings_are_checked(arguments, message):
 
 def test_the_paper_preset_is_the_papers_recipe():
     preset = PRESETS["garv-paper"]
-    assert set(preset.fit.learning_rates.values()) == {5e-3}
+    assert set(preset.fit.learning_rates(3)) == {5e-3} and preset.fit.betas == (0.9, 0.999)
     assert (preset.fit.batch_frames, preset.epochs, preset.fit.plateau_patience) == (16, 2000, 25)
+    assert (preset.fit.relocations, preset.fit.visible_only) == (0, False)
     assert preset.fit.warmup * preset.epochs == pytest.approx(20)
     assert -2 * math.log(preset.fit.tau) == pytest.approx(11.345, abs=0.01)  # chi-square, 3 degrees of freedom, 99 %
     assert preset.steps_for(132) == 2000 * 9
@@ -79,15 +98,18 @@ def test_the_start_lies_where_the_detail_is():
     assert colors.shape == (2000, 3) and colors.min() >= 0 and colors.max() <= 0.45
 
 
+# Schedule
+
+
 def test_step_sizes_warm_up_stay_and_fall():
-    field = field_of()
-    recipe = FitRecipe(field, FitConfig(warmup=0.1), 100, build_optimizers(field))
+    recipe = recipe_of(field_of(FitConfig(warmup=0.1)), 100)
     assert recipe.factor(0) == pytest.approx(0.1)
     assert recipe.factor(9) == recipe.factor(30) == recipe.factor(50) == 1
     assert recipe.factor(75) == pytest.approx((1 + 0.02) / 2)
     assert recipe.factor(100) == pytest.approx(0.02)
     recipe.before_step(0)
-    assert recipe.optimizers["means"].param_groups[0]["lr"] == pytest.approx(0.1 * FitConfig().lr_means)
+    rates = torch.tensor(FitConfig().learning_rates(3))
+    torch.testing.assert_close(recipe.optimizer.param_groups[0]["lr"], 0.1 * rates)
 
 
 def test_the_plateau_halves_after_its_patience():
@@ -100,44 +122,53 @@ def test_the_plateau_halves_after_its_patience():
 
 
 def test_a_resumed_schedule_goes_on():
-    field = field_of()
     config = FitConfig(schedule="plateau", plateau_patience=0, batch_frames=6, warmup=0)
-    recipe = FitRecipe(field, config, 10, build_optimizers(field))
+    recipe = recipe_of(field_of(config), 10)
     for loss in (1.0, 2.0):
         recipe.after_step(torch.tensor(loss))
-    resumed = FitRecipe(field, config, 10, build_optimizers(field))
+    resumed = recipe_of(field_of(config), 10)
     resumed.load_state_dict(recipe.state_dict())
     assert resumed.factor(5) == recipe.factor(5) == 0.5
+    assert resumed.mean_loss() == recipe.mean_loss() == pytest.approx(1.05)
     assert all(isinstance(v, float) for v in recipe.state_dict().values())
+
+
+def test_gaussians_move_as_often_as_asked_within_the_span():
+    recipe = recipe_of(field_of(FitConfig(relocations=7, relocation_span=(0.1, 0.6))), 1000)
+    moments = [step for step in range(1000) if recipe.relocates(step)]
+    assert len(moments) == 7 and moments[0] > 100 and moments[-1] == 600
+    assert not any(recipe_of(field_of(FitConfig(relocations=0)), 1000).relocates(step) for step in range(1000))
+
+
+# Field
+
+
+def test_attributes_and_values_are_the_same():
+    for parametrization in ("log-cholesky", "gaussian-image"):
+        field = field_of(FitConfig(parametrization=parametrization))
+        values = field.values()
+        again = field.parametrization(field.parametrization.inverse(*values))
+        for a, b in zip(again, values):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
 
 
 def test_projection_keeps_parameters_meaningful():
     field = field_of()
     with torch.no_grad():
-        field.means.fill_(1e6)
-        field.cholesky.fill_(-1.0)
+        field.attributes[:, :3] = 1e6
+        field.attributes[:, 3:6] = -100
     field.project()
-    torch.testing.assert_close(field.means.detach(), torch.tensor([[44.0, 26.4, 6.6]]).expand(50, 3))
-    assert (field.cholesky[:, 0] == MIN_TEMPORAL_SIGMA).all()
-    assert (field.cholesky[:, [3, 5]] == MIN_SPATIAL_SIGMA).all()
-    assert (field.cholesky[:, [1, 2, 4]] == -1).all()
+    means, cholesky, _ = field.values()
+    torch.testing.assert_close(means.detach(), torch.tensor([[44.0, 26.4, 6.6]]).expand(50, 3))
+    assert (cholesky[:, [0, 3, 5]] > 0.1).all()
 
 
-def test_rounding_starts_when_it_is_time_and_survives_a_checkpoint():
-    field = field_of(FitConfig(rounding_from=0.5))
-    recipe = FitRecipe(field, field.config, 10, build_optimizers(field))
-    recipe.before_step(4)
-    assert field.quantizer() is None
-    recipe.before_step(5)
-    ranges = field.quantizer().ranges
-    images = field(torch.tensor([0.5]))
-    images.sum().backward()
-    assert field.means.grad.norm() > 0  # straight through
-
-    other = GaussianField(field.config, INFO, 7)  # another number of Gaussians
+def test_a_state_of_another_number_of_gaussians_is_taken():
+    field, other = field_of(), field_of(n=7)
     other.load_state_dict(field.state_dict())
-    assert torch.equal(other.quantizer().ranges, ranges)
-    torch.testing.assert_close(other(torch.tensor([0.5])), images)
+    times = torch.tensor([0.5])
+    assert len(other) == 50
+    torch.testing.assert_close(other(times), field(times))
 
 
 def test_the_loss_and_its_gradient():
@@ -149,3 +180,117 @@ def test_the_loss_and_its_gradient():
     torch.testing.assert_close(loss, expected)
     torch.testing.assert_close(*(torch.autograd.grad(3 * v, images)[0] for v in (loss, expected)))
     assert psnr_of(0.01) == pytest.approx(20)
+
+
+# Relocation
+
+
+def spot(x: int, y: int, t: int) -> torch.Tensor:
+    """A black video with one bright spot."""
+    frames = torch.zeros(12, 48, 64, 3, dtype=torch.uint8)
+    frames[t - 2 : t + 3, y - 3 : y + 4, x - 3 : x + 4] = 200
+    return frames
+
+
+def test_new_gaussians_come_where_the_error_is():
+    frames = spot(40, 20, 6)
+    field = GaussianField(FitConfig(), VideoInfo(64, 48, 12), 10)
+    field.set_values(*dark(10))
+    means, cholesky, colors = propose(field, frames, 200, torch.Generator().manual_seed(0))
+    assert (means - torch.tensor([40.5, 20.5, 6.5])).abs().amax(1).quantile(0.9) < 8
+    assert (colors >= 0).all() and (cholesky[:, 3] == cholesky[:, 5]).all()
+
+
+def dark(n: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    means = torch.rand(n, 3, generator=torch.Generator().manual_seed(1)) * torch.tensor([64.0, 48.0, 12.0])
+    return means, torch.tensor([2.0, 0, 0, 2.0, 0, 2.0]).repeat(n, 1), torch.full((n, 3), 1e-6)
+
+
+@pytest.mark.parametrize("count", [80, 100, 115])
+def test_relocation_lessens_the_error_and_keeps_what_matters(count):
+    frames = torch.as_tensor(pattern(12, 64, 48, seed=0))
+    field = GaussianField(FitConfig(), VideoInfo(64, 48, 12), 100)
+    field.initialize(frames)
+    with torch.no_grad():
+        field.attributes[::2, 9:] *= 1e-3  # half of them are as good as nothing
+    optimizer = build_optimizer(field)
+    times = torch.arange(12) + 0.5
+    l2(field(times), frames).backward()
+    optimizer.param_groups[0]["lr"] = torch.zeros(12)
+    optimizer.step()
+    best = energies(*field.values()[1:]).topk(40).indices
+    kept = field.attributes[best].detach().clone()
+    before = float(l2(field.look(times), frames))
+    relocate(field, optimizer, frames, step=5, share=0.3, count=count)
+    assert len(field) == count
+    assert float(l2(field.look(times), frames)) < before
+    distance = (kept[:, None] - field.attributes.detach()[None]).abs().amax(2).amin(1)
+    assert distance.max() < 1e-3
+    state = optimizer.state[field.attributes]
+    assert all(len(moment) == count for moment in state.values())
+    assert int((state["steps"] == 0).sum()) >= count - 70  # the new ones
+
+
+def test_relocation_repeats_itself_and_takes_nothing_but_the_step():
+    frames, results = torch.as_tensor(pattern(12, 64, 48, seed=0)), []
+    for _ in range(2):
+        field = GaussianField(FitConfig(), VideoInfo(64, 48, 12), 100)
+        field.initialize(frames)
+        relocate(field, build_optimizer(field), frames, step=5, share=0.3, count=100)
+        results.append(field.attributes.detach().clone())
+    assert torch.equal(*results)
+
+
+# Colours
+
+
+def test_refitted_colours_are_the_best_there_are():
+    info = VideoInfo(24, 16, 4)
+    gaussians = fitted_like(40, info)
+    frames = torch.randint(0, 256, (4, 16, 24, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    unit = torch.eye(40)
+    one = VideoInfo(24, 16, 4, channels=8)
+    weights = torch.cat(
+        [
+            rasterization(VideoGaussians(gaussians.means, gaussians.cholesky, part, one), info.frame_centers())
+            for part in unit.split(8, 1)
+        ],
+        -1,
+    )
+    best = torch.linalg.lstsq(weights.reshape(-1, 40).double(), frames.reshape(-1, 3).double() / 255).solution
+    found = refit_colors(*gaussians.in_pixels(), gaussians.colors, frames, iterations=60, batch_frames=3)
+    matrix, target = weights.reshape(-1, 40).double(), frames.reshape(-1, 3).double() / 255
+    least, reached = ((matrix @ colors.double() - target).square().sum() for colors in (best, found))
+    assert reached < 1.01 * least
+    few = refit_colors(*gaussians.in_pixels(), gaussians.colors, frames, iterations=5)
+    start = (matrix @ gaussians.colors.double() - target).square().sum()
+    assert least < (matrix @ few.double() - target).square().sum() < start
+
+
+# Rate
+
+
+def test_the_number_of_gaussians_follows_the_bits():
+    info = VideoInfo(640, 360, 50)
+    assert gaussians_for(FitConfig(num_gaussians=77), info) == 77
+    few, many = (gaussians_for(FitConfig(bpp=bpp), info) for bpp in (0.1, 0.2))
+    assert 1.9 < many / few < 2.2
+    assert gaussians_for(FitConfig(bpp=1e-9), info) == 1
+
+
+def test_a_coarser_step_goes_with_a_larger_error():
+    assert best_step(INFO, 100, 4e-4) == pytest.approx(2 * best_step(INFO, 100, 1e-4))
+
+
+def test_the_wanted_number_is_the_one_that_the_file_holds():
+    """A fit whose Gaussians take more bits than was thought is told to have fewer, and the other way round."""
+    info = VideoInfo(320, 180, 48)
+    gaussians = fitted_like(4000, info)
+    bits = 8 * len(codec.encode(gaussians, step=best_step(info, 4000, 0.7e-3)))
+    for factor in (0.7, 1.0, 1.4):
+        config = FitConfig(bpp=factor * bits / info.pixels)
+        field = GaussianField(config, info, 4000)
+        field.set_values(*gaussians.in_pixels(), gaussians.colors)
+        wanted = wanted_gaussians(field, 1e-3)
+        expected = min(max(0.85, factor), 1.15) * 4000
+        assert wanted == pytest.approx(expected, rel=0.05)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from nerfstudio.utils.eval_utils import eval_setup
 
 from garv_gsplat import codec
 from garv_gsplat.plugin import export
@@ -56,16 +57,17 @@ def test_export_says_what_came_out(config_path: Path, tmp_path: Path, capfd):
     assert line.startswith(f"{path}: {path.stat().st_size:,} bytes, ")
     assert " bpp, " in line and " dB, " in line and " frames/s on c" in line  # cpu or cuda
     gaussians = codec.load(path)
-    assert len(gaussians) == GAUSSIANS and gaussians.info == VideoInfo(64, 48, FRAMES)
+    assert 0.8 * GAUSSIANS < len(gaussians) <= GAUSSIANS and gaussians.info == VideoInfo(64, 48, FRAMES)
     assert [p.name for p in path.parent.iterdir()] == ["clip.garv"]
 
 
 def test_export_holds_what_was_fitted(trained: GarvTrainer, config_path: Path, tmp_path: Path):
     export.ExportGarv(config_path, tmp_path).main()
-    fitted, read = trained.pipeline.model.field.gaussians(), codec.load(tmp_path / "clip.garv")
-    # the file orders them by time; what is rounded in the fit is stored without a further loss
-    for a, b in ((fitted.means, read.means), (fitted.colors, read.colors)):
-        assert (a.sort(0).values - b.sort(0).values).abs().max() < 1e-5
+    assert (tmp_path / "clip.garv").read_bytes() == trained.pipeline.model.file()
+    _, pipeline, _, _ = eval_setup(config_path, test_mode="inference")
+    shown, read = pipeline.model.field.gaussians(), codec.load(tmp_path / "clip.garv")
+    assert (shown.colors.cpu() - read.colors).abs().max() < 1e-5
+    assert len(trained.pipeline.model.field) == GAUSSIANS  # which would go on from what it fitted
 
 
 def test_export_when_the_video_has_moved(configure: Configure, tmp_path: Path, capfd):

@@ -1,0 +1,96 @@
+"""The distribution of one number of a Gaussian, given another one that was decoded before it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from garv_gsplat.codec import buckets
+from garv_gsplat.codec.ans import Decoder, Encoder
+from garv_gsplat.codec.numbers import Numbers
+from garv_gsplat.codec.tables import Table, decode_buckets
+
+_QUARTERS = np.array([1, 2, 3])  # of the other number, between which a distribution of its own begins
+_SAMPLE = 16384  # numbers by which the other one is chosen
+_TABLE_BITS, _ENTRY_BITS = 32, 3  # about what a table and each of its weights take in a file
+
+
+@dataclass(frozen=True, eq=False)
+class Contexts:
+    """Tables of a number, chosen by where another number lies among thresholds."""
+
+    source: int  # column of the other number; -1 where there is one table alone
+    magnitude: bool  # whether the other number's sign does not count
+    thresholds: np.ndarray  # [K - 1] increasing: table k is for those from thresholds[k - 1] to below thresholds[k]
+    tables: list[Table]
+
+    @classmethod
+    def fit(cls, attributes: np.ndarray, column: int) -> Contexts:
+        """The contexts of the least bits for the numbers of a column of attributes [N, K], given earlier columns."""
+        found, _, _ = buckets.split_signed(attributes[:, column])
+        every = max(1, len(found) // _SAMPLE)
+        chosen = cls(*_best_source(attributes[::every], found[::every], column, every), [])
+        index = chosen._index(attributes)
+        tables = [Table.fit(found[index == k]) for k in range(len(chosen.thresholds) + 1)]
+        return replace(chosen, tables=tables)
+
+    def numbers(self) -> list[int]:
+        """What a file keeps of it."""
+        out = [self.source, int(self.magnitude), len(self.thresholds), *self.thresholds.tolist()]
+        for table in self.tables:
+            out += table.numbers()
+        return out
+
+    @classmethod
+    def parse(cls, numbers: Numbers, column: int) -> Contexts:
+        """The inverse of `numbers`, for the number of the given column; raises ValueError."""
+        source, magnitude = numbers.take(-1, column - 1), bool(numbers.take(0, 1))
+        count = numbers.take(0, len(_QUARTERS) if source >= 0 else 0)
+        thresholds = numbers.take_many(count, -buckets.LARGEST, buckets.LARGEST)
+        return cls(source, magnitude, thresholds, [Table.parse(numbers, buckets.NUM_SIGNED) for _ in range(count + 1)])
+
+    def encode(self, coder: Encoder, attributes: np.ndarray, column: int) -> None:
+        """Code a column of attributes [N, K], one table after the other, then the bits within their buckets."""
+        found, bits, lengths = buckets.split_signed(attributes[:, column])
+        index = self._index(attributes)
+        for k, table in enumerate(self.tables):
+            table.encode(coder, found[index == k])
+        coder.bits(bits, lengths)
+
+    def decode(self, coder: Decoder, attributes: np.ndarray) -> np.ndarray:
+        """The column [N] that `encode` coded; earlier columns of attributes [N, K] are there already."""
+        found = decode_buckets(coder, self.tables, self._index(attributes) if len(self.tables) > 1 else None)
+        return buckets.join_signed(found, coder.bits(buckets.signed_bits(found)))
+
+    def _index(self, attributes: np.ndarray) -> np.ndarray:
+        """Which table each row [N] takes."""
+        if self.source < 0:
+            return np.zeros(len(attributes), np.int64)
+        return np.searchsorted(self.thresholds, _values(attributes, self.source, self.magnitude), side="right")
+
+
+def _best_source(attributes: np.ndarray, found: np.ndarray, column: int, every: int) -> tuple[int, bool, np.ndarray]:
+    """Source, magnitude and thresholds of the least bits; each row stands for `every` rows."""
+    best, least = (-1, False, np.zeros(0, np.int64)), _cost(found, np.zeros_like(found), 1, every)
+    for source in range(column if len(found) else 0):
+        for magnitude in (False, True):
+            values = _values(attributes, source, magnitude)
+            thresholds = np.unique(np.sort(values)[_QUARTERS * len(values) // 4])
+            cost = _cost(found, np.searchsorted(thresholds, values, side="right"), len(thresholds) + 1, every)
+            if cost < least:
+                best, least = (source, magnitude, thresholds), cost
+    return best
+
+
+def _values(attributes: np.ndarray, source: int, magnitude: bool) -> np.ndarray:
+    return np.abs(attributes[:, source]) if magnitude else attributes[:, source]
+
+
+def _cost(found: np.ndarray, index: np.ndarray, tables: int, every: int) -> float:
+    """Bits of buckets [N], each of which stands for `every`, by the tables of indices [N], the tables included."""
+    counts = np.bincount(index * buckets.NUM_SIGNED + found, minlength=tables * buckets.NUM_SIGNED)
+    counts = counts.reshape(tables, buckets.NUM_SIGNED).astype(np.float64)
+    totals = counts.sum(1)
+    entropy = (totals * np.log2(np.maximum(totals, 1))).sum() - (counts * np.log2(np.maximum(counts, 1))).sum()
+    return every * float(entropy) + tables * _TABLE_BITS + np.count_nonzero(counts) * _ENTRY_BITS

@@ -1,0 +1,199 @@
+"""The codec `rans`: Gaussians without an order, every number by its own layer's and context's distribution.
+
+The order of the Gaussians is free. A stream stores them in the order of the cells that their means lie in, and of the
+cells only the gaps from one to the next: that costs log2 N - 1.44 bits a Gaussian less than the positions themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from garv_gsplat.codec import buckets
+from garv_gsplat.codec.ans import Decoder, Encoder
+from garv_gsplat.codec.chunks import least_size
+from garv_gsplat.codec.contexts import Contexts
+from garv_gsplat.codec.numbers import Numbers
+from garv_gsplat.codec.quantization import (
+    AXES_SCALE,
+    MAX_EXPONENT,
+    MAX_LAYERS,
+    MIN_EXPONENT,
+    SCALE,
+    Layer,
+    Levels,
+    dequantize,
+    position_exponents,
+)
+from garv_gsplat.codec.tables import Table, decode_buckets
+from garv_gsplat.gaussians import VideoGaussians
+from garv_gsplat.volume import VideoInfo
+
+_MAX_BOX_BITS = 30  # of the numbers that say where a stream's cells lie
+
+
+@dataclass(frozen=True, eq=False)
+class LayerModel:
+    """What a file says about the streams of one layer."""
+
+    layer: Layer
+    gaps: Table
+    attributes: list[Contexts]  # of the shape's six numbers and the colours
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """What a file says about all of its streams."""
+
+    info: VideoInfo
+    color_step: float
+    color_axes: np.ndarray
+    layers: list[LayerModel]
+
+    @classmethod
+    def fit(cls, levels: Levels, chunks: list[np.ndarray]) -> Model:
+        """The model for Gaussians in chunks of given indices."""
+        layers = []
+        for index, layer in enumerate(levels.layers):
+            members = [chunk[levels.layer[chunk] == index] for chunk in chunks]
+            gaps = np.concatenate([np.zeros(0, np.int64), *(_gaps(levels.take(part))[0] for part in members)])
+            gaps = Table.fit(buckets.split_unsigned(gaps)[0])
+            part = levels.take(levels.layer == index)
+            attributes = np.concatenate([part.shapes, part.colors], 1)
+            contexts = [Contexts.fit(attributes, k) for k in range(attributes.shape[1])]
+            layers.append(LayerModel(layer, gaps, contexts))
+        return cls(levels.info, levels.color_step, levels.color_axes, layers)
+
+    def numbers(self) -> list[int]:
+        """What a file keeps of it."""
+        step = int(np.float32(self.color_step).view(np.uint32))
+        axes = np.rint(self.color_axes * AXES_SCALE).astype(np.int64)
+        out = [step, *axes.ravel().tolist(), len(self.layers)]
+        for model in self.layers:
+            out += [model.layer.log_step, model.layer.ratio_step, model.layer.mean_step, *model.layer.cells]
+            out += model.gaps.numbers()
+            for contexts in model.attributes:
+                out += contexts.numbers()
+        return out
+
+    @classmethod
+    def parse(cls, numbers: Numbers, info: VideoInfo) -> Model:
+        """The inverse of `numbers`; raises ValueError."""
+        step = float(np.uint32(numbers.take(0, (1 << 32) - 1)).view(np.float32))
+        if not 0 < step < np.inf:
+            raise ValueError(f"the step of the colours is {step}; it must be positive")
+        channels = info.channels
+        axes = numbers.take_many(channels**2, -AXES_SCALE, AXES_SCALE).reshape(channels, channels) / AXES_SCALE
+        layers = []
+        for _ in range(numbers.take(0, MAX_LAYERS)):
+            steps = numbers.take(1, 1 << 40), numbers.take(1, 1 << 40), numbers.take(-64 * SCALE, 64 * SCALE)
+            layer = Layer(*steps, tuple(numbers.take_many(3, MIN_EXPONENT, MAX_EXPONENT).tolist()))
+            gaps = Table.parse(numbers, buckets.NUM_UNSIGNED)
+            layers.append(LayerModel(layer, gaps, [Contexts.parse(numbers, k) for k in range(6 + channels)]))
+        return cls(info, step, axes, layers)
+
+    @property
+    def num_layers(self) -> int:
+        """Streams that a chunk has at most."""
+        return len(self.layers)
+
+    @property
+    def steps(self) -> tuple[Layer, ...]:
+        """The layers' steps."""
+        return tuple(model.layer for model in self.layers)
+
+    def encode(self, part: Levels) -> bytes:
+        """A stream of Gaussians of one layer."""
+        model = self.layers[part.layer[0]]
+        gaps, order, box = _gaps(part)
+        part = part.take(order)
+        coder = Encoder()
+        _write_box(coder, box)
+        found, bits, lengths = buckets.split_unsigned(gaps)
+        model.gaps.encode(coder, found)
+        coder.bits(bits, lengths)
+        attributes = np.concatenate([part.shapes, part.colors], 1)
+        for k, contexts in enumerate(model.attributes):
+            contexts.encode(coder, attributes, k)
+        finer = np.array(model.layer.cells) - part.exponents
+        coder.bits(part.positions & ((1 << finer) - 1), finer)
+        return coder.finish(least_size(len(part)))
+
+    def decode(self, layer: int, counts: Sequence[int], streams: Sequence[bytes]) -> VideoGaussians:
+        """The Gaussians of streams of a layer, `counts` of each; raises ValueError for what cannot be."""
+        return dequantize(self.decode_levels(layer, counts, streams))
+
+    def decode_levels(self, index: int, counts: Sequence[int], streams: Sequence[bytes]) -> Levels:
+        """The inverse of `encode`, of streams of layer `index`; raises ValueError for what cannot be."""
+        model = self.layers[index]
+        coder = Decoder(streams, counts)
+        boxes = _read_boxes(coder)
+        found = decode_buckets(coder, [model.gaps], None)
+        gaps = buckets.join_unsigned(found, coder.bits(buckets.unsigned_bits(found)))
+        places = np.concatenate(
+            [np.zeros((0, 3), np.int64), *(_places(part, box) for part, box in zip(_split(gaps, counts), boxes))]
+        )
+        attributes = np.zeros((coder.count, 6 + self.info.channels), np.int64)
+        for k, contexts in enumerate(model.attributes):
+            attributes[:, k] = contexts.decode(coder, attributes)
+        shapes, colors = attributes[:, :6], attributes[:, 6:]
+        layer = np.full(coder.count, index)
+        exponents = position_exponents(self.steps, layer, shapes)
+        finer = np.array(model.layer.cells) - exponents
+        positions = places << finer | coder.bits(finer)
+        return Levels(
+            self.info, self.steps, self.color_step, self.color_axes, layer, shapes, colors, exponents, positions
+        )
+
+
+def _gaps(part: Levels) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Gaps between the cells [N] of Gaussians of one layer, the order that they are in, and the box of the cells.
+
+    Cells are counted along x, then y, then t, from the box's origin on.
+    """
+    if len(part) == 0:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.array([[0, 0, 0], [1, 1, 1]])
+    finer = np.array(part.layers[part.layer[0]].cells) - part.exponents
+    cells = part.positions >> finer
+    origin = cells.min(0)
+    places = cells - origin
+    sides = places.max(0) + 1
+    if np.prod(sides, dtype=np.float64) >= 1 << buckets.MAX_BITS:
+        raise ValueError(f"a chunk has {' x '.join(map(str, sides))} cells, 2^{buckets.MAX_BITS} is the most")
+    index = (places[:, 2] * sides[1] + places[:, 1]) * sides[0] + places[:, 0]
+    order = np.argsort(index, kind="stable")
+    return np.diff(index[order], prepend=0), order, np.stack([origin, sides])
+
+
+def _split(values: np.ndarray, counts: Sequence[int]) -> list[np.ndarray]:
+    return np.split(values, np.cumsum(counts)[:-1]) if counts else []
+
+
+def _places(gaps: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """Cells [N, 3] of gaps [N] within a box of cells; raises ValueError where one lies outside."""
+    (x, y, t), (width, height, _) = box
+    cell = np.cumsum(gaps)
+    if len(cell) and not 0 <= cell[-1] < np.prod(box[1], dtype=np.float64):
+        raise ValueError("a Gaussian lies outside of its stream's cells")
+    row = cell // width
+    return np.stack([cell - row * width + x, row % height + y, row // height + t], 1)
+
+
+def _write_box(coder: Encoder, box: np.ndarray) -> None:
+    """Origin and sides of a box of cells: of each number, its bucket as seven bits, and the bits that follow it."""
+    numbers = np.concatenate([np.where(box[0] >= 0, 2 * box[0], -2 * box[0] - 1), box[1] - 1])
+    found, bits, lengths = buckets.split_unsigned(numbers)
+    coder.bits(found, np.full(6, 7))
+    coder.bits(bits, lengths)
+
+
+def _read_boxes(coder: Decoder) -> np.ndarray:
+    """The inverse of `_write_box` for every stream: origins and sides [streams, 2, 3]."""
+    found = coder.bits_of_each(np.full((coder.streams, 6), 7))
+    if found.max(initial=0) >= 2 * _MAX_BOX_BITS:
+        raise ValueError("the cells of a stream lie outside of any video")
+    numbers = buckets.join_unsigned(found, coder.bits_of_each(buckets.unsigned_bits(found)))
+    origin = np.where(numbers[:, :3] % 2 == 0, numbers[:, :3] // 2, -(numbers[:, :3] + 1) // 2)
+    return np.stack([origin, numbers[:, 3:] + 1], 1)

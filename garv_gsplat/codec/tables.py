@@ -1,0 +1,62 @@
+"""How likely each bucket is: tables fitted to one file's numbers, and kept in that file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from garv_gsplat.codec import ans
+from garv_gsplat.codec.numbers import Numbers
+
+_OCTAVE = np.array([1024, 1448], np.int64)  # weights go up by half an octave: 1024, 1448, then twice that, and so on
+MAX_HEIGHT = 2 * 26  # more than 2^24, the finest difference that the coder knows, between two buckets says nothing
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A distribution over the buckets from `first` on."""
+
+    first: int
+    heights: np.ndarray  # [K] log2 of the weights, in halves; 0 to MAX_HEIGHT
+
+    @cached_property
+    def model(self) -> ans.Categorical:
+        """What the coder takes; of at least two symbols, the last of which never comes when there is but one."""
+        heights = self.heights if len(self.heights) > 1 else np.array([MAX_HEIGHT, 0])
+        return ans.table(_OCTAVE[heights % 2] << (heights // 2))
+
+    @classmethod
+    def fit(cls, buckets: np.ndarray) -> Table:
+        """The table of given buckets [N]; of none it is the one that says nothing."""
+        if len(buckets) == 0:
+            return cls(0, np.zeros(1, np.int64))
+        first = int(buckets.min())
+        counts = np.bincount(buckets - first)
+        return cls(first, np.rint(2 * np.log2(counts + 0.4) + 4).astype(np.int64).clip(0, MAX_HEIGHT))
+
+    def encode(self, coder: ans.Encoder, buckets: np.ndarray) -> None:
+        """Code buckets [N] of this table."""
+        coder.symbols(buckets - self.first, self.model)
+
+    def numbers(self) -> list[int]:
+        """First bucket, number of buckets, and the heights as differences: what a file keeps."""
+        return [self.first, len(self.heights), *np.diff(self.heights, prepend=0).tolist()]
+
+    @classmethod
+    def parse(cls, numbers: Numbers, buckets: int) -> Table:
+        """The inverse of `numbers`, of a table over at most so many buckets; raises ValueError."""
+        first = numbers.take(0, buckets - 1)
+        heights = np.cumsum(numbers.take_many(numbers.take(1, buckets - first), -MAX_HEIGHT, MAX_HEIGHT))
+        if heights.min() < 0 or heights.max() > MAX_HEIGHT:
+            raise ValueError(f"heights go from {heights.min()} to {heights.max()}, 0 to {MAX_HEIGHT} are allowed")
+        return cls(first, heights)
+
+
+def decode_buckets(coder: ans.Decoder, tables: Sequence[Table], index: np.ndarray | None) -> np.ndarray:
+    """The buckets [N] that tables encoded, each by the table that index [N] names; of one table there is no index."""
+    symbols = coder.symbols([table.model for table in tables], index)
+    firsts = np.array([table.first for table in tables])
+    return symbols + (firsts[0] if index is None else firsts[index])

@@ -1,0 +1,61 @@
+"""How many Gaussians a fit has, and how finely they are rounded, so that its file is as large as was asked for."""
+
+from __future__ import annotations
+
+import math
+
+from garv_gsplat.codec import forecast_bits
+from garv_gsplat.fitting.config import FitConfig
+from garv_gsplat.fitting.field import GaussianField
+from garv_gsplat.volume import VideoInfo
+
+# Squared error that rounding adds over that of the fit. A coarser step saves log2 of it in each of a dozen numbers, and
+# twice the Gaussians take about 2.5 dB off: both pay alike where rounding adds about a fifth, of which half is won
+# back when the colours are fitted again.
+ROUNDING_SHARE = 0.3
+_ENERGY = math.pi**1.5  # squared sum of a Gaussian of energy 1; rounding each number by `step` costs step^2 / 12 of it
+_ANNEALED = 0.7  # of the squared error is left when the steps have become small
+_USUAL_BITS = 50  # of a Gaussian, before anything is known
+_FEWEST_BITS = 25  # of a Gaussian, in any video seen
+_CHANGE = 0.85, 1.15  # of the number of Gaussians, at a time
+_OVERHEAD = 8 * 2500  # bits of a file beside its Gaussians: tables and entries
+
+
+def gaussians_for(config: FitConfig, info: VideoInfo) -> int:
+    """How many Gaussians a fit of this video starts with."""
+    return config.num_gaussians or _count(config, info, _USUAL_BITS)
+
+
+def most_gaussians(config: FitConfig, info: VideoInfo) -> int:
+    """How many Gaussians a fit of this video may come to have."""
+    return config.num_gaussians or _count(config, info, _FEWEST_BITS)
+
+
+def wanted_gaussians(field: GaussianField, mean_squared_error: float) -> int:
+    """How many Gaussians the field should have, by what those at hand take in a file.
+
+    mean_squared_error: of the fit at present, 1.0 is white.
+    """
+    config = field.config
+    if config.num_gaussians is not None:
+        return config.num_gaussians
+    step = best_step(field.info, len(field), _ANNEALED * mean_squared_error)
+    bits = max(_FEWEST_BITS, forecast_bits(field.gaussians(), step))
+    low, high = (round(factor * len(field)) for factor in _CHANGE)
+    return min(max(low, _count(config, field.info, bits)), high)
+
+
+def best_step(info: VideoInfo, count: int, mean_squared_error: float) -> float:
+    """The quantizer's step for so many Gaussians that leave the given error (see ROUNDING_SHARE)."""
+    squared_error = mean_squared_error * info.pixels * info.channels
+    return math.sqrt(ROUNDING_SHARE * squared_error * 12 / (numbers_of(info) * count * _ENERGY))
+
+
+def numbers_of(info: VideoInfo) -> int:
+    """Numbers of a Gaussian: halving their step takes as many bits more."""
+    return 9 + info.channels
+
+
+def _count(config: FitConfig, info: VideoInfo, bits: float) -> int:
+    available = config.bpp * info.pixels
+    return max(1, int(max(available - _OVERHEAD, available / 2) / bits))

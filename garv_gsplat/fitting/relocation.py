@@ -1,0 +1,110 @@
+"""Gaussians that matter least move to where the error is largest."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from garv_gsplat.fitting.field import GaussianField
+from garv_gsplat.fitting.initialization import draw_indices
+from garv_gsplat.fitting.optimizer import GaussianAdam
+from garv_gsplat.gaussians import energies, neighbour_order
+
+START_FRAMES = 2.0  # l_tt of a Gaussian that has moved; it grows where the error lasts
+_SIGMAS = (1.0, 2.0, 4.0)  # pixels, that are tried for it
+PIXELS_LOOKED_AT = 1 << 25  # each time, which bounds time and memory
+PIXELS_AT_ONCE = 1 << 19
+
+
+@torch.no_grad()
+def relocate(
+    field: GaussianField,
+    optimizer: GaussianAdam,
+    frames: Tensor,  # [T, H, W, C] uint8
+    step: int,
+    share: float,
+    count: int,
+) -> None:
+    """Take out the given share of Gaussians, those of the least energy, and add others until there are `count`.
+
+    New ones come where one more Gaussian lessens the squared error most, as in matching pursuit; how much follows from
+    the error blurred with it, and places are drawn in proportion. Repeats itself for the same seed and step.
+    """
+    generator = torch.Generator().manual_seed((field.config.seed << 32) + step)
+    values = tuple(v.clone() for v in field.values())
+    kept = min(count, len(field) - round(share * len(field)))
+    best = torch.topk(energies(values[1], values[2]), kept).indices
+    if kept < count:
+        new = propose(field, frames, count - kept, generator)
+        values = tuple(torch.cat([old[best], more]) for old, more in zip(values, new))
+    else:
+        values = tuple(old[best] for old in values)
+    origin = torch.cat([best, best.new_full((count - kept,), -1)])
+    order = neighbour_order(values[0], values[1][:, 0].median())
+    before = field.attributes
+    field.set_values(*(v[order] for v in values))
+    optimizer.replace(before, field.attributes, origin[order])
+
+
+def propose(
+    field: GaussianField, frames: Tensor, count: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Means [count, 3], Cholesky factors [count, 6] and colours [count, C] of Gaussians that the field lacks."""
+    height, width = frames.shape[1:3]
+    looked_at, at_once = (max(1, pixels // (height * width)) for pixels in (PIXELS_LOOKED_AT, PIXELS_AT_ONCE))
+    chosen = torch.randperm(len(frames), generator=generator)[:looked_at].sort().values.to(frames.device)
+    gains = torch.empty(len(chosen), height, width, device=frames.device)
+    sigmas = torch.empty_like(gains, dtype=torch.uint8)
+    colors = gains.new_empty(len(chosen), frames.shape[3], height, width, dtype=torch.float16)
+    for start in range(0, len(chosen), at_once):
+        part = slice(start, start + at_once)
+        gains[part], sigmas[part], colors[part] = _gains(field, frames, chosen[part])
+    totals = gains.sum((1, 2), dtype=torch.float64).cpu().clamp(min=1e-30)
+    drawn = torch.multinomial(totals, count, replacement=True, generator=generator).bincount(minlength=len(chosen))
+    places = []
+    for k, number in enumerate(drawn.tolist()):
+        uniform = torch.rand(number, generator=generator, dtype=torch.float64)
+        places.append(draw_indices(gains[k].flatten().double(), uniform) + k * height * width)
+    place = torch.cat(places)
+    frame, y, x = place // (height * width), place // width % height, place % width
+    jitter = torch.rand(count, 3, generator=generator).to(frames.device)
+    sigma = jitter.new_tensor(_SIGMAS)[sigmas.flatten()[place].long()]
+    cholesky = jitter.new_zeros(count, 6)
+    cholesky[:, 0] = START_FRAMES
+    cholesky[:, 3] = cholesky[:, 5] = sigma
+    # Where many are drawn each takes its share of the error: the weights at a point add up to about this.
+    density = gains.flatten()[place] * (count / gains.sum())
+    overlap = density * (2 * math.pi) ** 1.5 * START_FRAMES * sigma**2
+    color = colors[frame, :, y, x].float() / (1 + overlap)[:, None]
+    return torch.stack([x, y, chosen[frame]], 1) + jitter, cholesky, color
+
+
+def _gains(field: GaussianField, frames: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What one more Gaussian at each pixel takes off the squared error of the frames of indices `chosen` [B].
+
+    Returns gains [B, H, W], indices of the best sigma [B, H, W] uint8 and colours [B, C, H, W] float16. For the weights
+    w of a Gaussian of sigma s the best colour is (w . error) / (w . w), twice the error blurred with it, and the gain
+    (w . error)^2 / (w . w) is 4 pi s^2 times the blurred error's square. Half the best colour is given.
+    """
+    error = (frames[chosen].float() / 255 - field.look(chosen + 0.5)).permute(0, 3, 1, 2)
+    gain = torch.zeros_like(error[:, 0])
+    index, color = torch.zeros_like(gain, dtype=torch.uint8), torch.zeros_like(error, dtype=torch.float16)
+    for k, sigma in enumerate(_SIGMAS):
+        blurred = _blur(error, sigma)
+        more = blurred.square().sum(1) * (4 * math.pi * sigma**2)
+        better = more > gain
+        gain, index = torch.where(better, more, gain), torch.where(better, k, index)
+        color = torch.where(better[:, None], blurred.half(), color)
+    return gain, index, color
+
+
+def _blur(images: Tensor, sigma: float) -> Tensor:
+    """[B, C, H, W] blurred with a Gaussian; black outside."""
+    radius = math.ceil(3 * sigma)
+    kernel = torch.exp(-0.5 * (torch.arange(-radius, radius + 1, device=images.device) / sigma) ** 2)
+    kernel = kernel / kernel.sum()
+    planes = images.flatten(0, 1)[:, None]
+    rows = torch.nn.functional.conv2d(planes, kernel.view(1, 1, 1, -1), padding=(0, radius))
+    return torch.nn.functional.conv2d(rows, kernel.view(1, 1, -1, 1), padding=(radius, 0)).view_as(images)

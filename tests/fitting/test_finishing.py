@@ -1,0 +1,51 @@
+"""The end of a fit: as large as was asked for, better for colours fitted anew, and what the file says."""
+
+from __future__ import annotations
+
+import torch
+
+from garv_gsplat import codec
+from garv_gsplat.fitting import FitConfig, GaussianField, finish, fit
+from garv_gsplat.fitting.finishing import LEAST
+from garv_gsplat.fitting.losses import l2
+from garv_gsplat.fitting.rate import best_step
+from garv_gsplat.volume import VideoInfo
+from tests.media import pattern
+
+FRAMES = torch.as_tensor(pattern(16, 160, 96, seed=0))
+INFO = VideoInfo(160, 96, 16)
+
+
+def error(field: GaussianField) -> float:
+    return float(l2(field.look(torch.arange(16, device=field.attributes.device) + 0.5), FRAMES.to(field.attributes)))
+
+
+def field_with(gaussians, config: FitConfig, device: torch.device) -> GaussianField:
+    field = GaussianField(config, INFO, len(gaussians)).to(device)
+    field.set_values(*(v.to(device) for v in (*gaussians.in_pixels(), gaussians.colors)))
+    return field
+
+
+def test_the_file_is_as_large_as_was_asked_for(device):
+    for bpp in (0.3, 0.6):
+        result = fit(FRAMES, FitConfig(bpp=bpp, batch_frames=4), steps=60, device=device)
+        assert LEAST * bpp < 8 * len(result.data) / INFO.pixels <= bpp
+
+
+def test_the_field_stays_so_that_a_fit_can_go_on(device):
+    config = FitConfig(num_gaussians=900, batch_frames=4)
+    field = field_with(fit(FRAMES, config, steps=20, device=device).gaussians, config, device)
+    before = field.attributes.detach().clone()
+    finish(field, FRAMES.to(device), 1e-3)
+    assert torch.equal(field.attributes, before)
+
+
+def test_colours_fitted_anew_take_back_a_part_of_what_rounding_costs():
+    config = FitConfig(num_gaussians=900, batch_frames=4)
+    gaussians = fit(FRAMES, config, steps=100, device="cpu").gaussians
+    field = field_with(gaussians, config, torch.device("cpu"))
+    fitted = error(field)
+    step = best_step(INFO, 900, fitted)
+    rounded = error(field_with(codec.load(codec.encode(gaussians, step=step)), config, torch.device("cpu")))
+    refitted = error(field_with(codec.load(finish(field, FRAMES, fitted)), config, torch.device("cpu")))
+    assert refitted - fitted < 0.7 * (rounded - fitted)
