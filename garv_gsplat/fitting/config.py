@@ -39,7 +39,7 @@ class FitConfig:
     """times that the Gaussians that matter least move to where the error is largest"""
     relocated: float = 0.05
     """part of the Gaussians that move each time"""
-    relocation_span: tuple[float, float] = (0.04, 0.65)
+    relocation_span: tuple[float, float] = (0.04, 0.8)
     """part of the steps after which the first and the last ones move"""
     warmup: float = 0.015
     """part of the steps over which the steps' sizes grow from 0"""
@@ -102,7 +102,7 @@ class Preset:
 
     description: str
     fit: FitConfig = field(default_factory=FitConfig)
-    steps: int = 6_000
+    steps: int = 10_000
     epochs: int | None = None
     """passes over the video; overrides steps"""
 
