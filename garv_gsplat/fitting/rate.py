@@ -10,7 +10,7 @@ from garv_gsplat.fitting.field import GaussianField
 from garv_gsplat.volume import VideoInfo
 
 # Squared error that rounding adds over that of the fit, before the colours are fitted again. A coarser step saves log2
-# of it in each of a dozen numbers, which go into more Gaussians: measured on three clips, 0.15 is best, 0.3 costs 0.3 dB.
+# of it in each of a dozen numbers, which go into more Gaussians: on three clips 0.15 was best, 0.3 cost 0.3 dB.
 ROUNDING_SHARE = 0.15
 _ENERGY = math.pi**1.5  # squared sum of a Gaussian of energy 1; rounding each number by `step` costs step^2 / 12 of it
 _ANNEALED = 0.7  # of the squared error is left when the steps have become small
