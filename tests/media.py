@@ -138,12 +138,13 @@ def make_audio_only(path: Path, cover: bool = False) -> Path:
     return path
 
 
-def make_with_sound(path: Path) -> Path:
-    """12 frames at 25 a second, and as much sound."""
+def make_with_sound(path: Path, sound_first: bool = False) -> Path:
+    """12 frames at 25 a second, and as much sound, which is the file's second stream or its first."""
     with av.open(str(path), "w") as container:
+        sound = container.add_stream("aac", rate=44100, layout="mono") if sound_first else None
         video = container.add_stream("libx264", rate=25, options={"preset": "veryfast"})
         video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
-        sound = container.add_stream("aac", rate=44100, layout="mono")
+        sound = sound or container.add_stream("aac", rate=44100, layout="mono")
         for pixels in pattern():
             container.mux(video.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(video.encode(None))

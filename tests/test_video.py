@@ -89,6 +89,14 @@ def test_raw_stream_without_timestamps(tmp_path):
     assert "timestamps are missing" in video.notes[0]
 
 
+def test_pictures_that_come_after_the_sound_in_the_file(tmp_path):
+    path = media.make_with_sound(tmp_path / "clip.mkv", sound_first=True)
+    video = read_video(path)
+    np.testing.assert_array_equal(video.frames.numpy(), pyav_frames(path))
+    assert video.info == read_info(path)
+    assert video.info.frames == 12
+
+
 def test_lossless_source_is_read_exactly(tmp_path):
     frames = media.pattern(3, 33, 21)
     video = read_video(media.make_lossless(tmp_path / "clip.mkv", frames))

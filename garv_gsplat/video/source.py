@@ -59,7 +59,7 @@ class Source:
             for packet in self.container.demux():
                 if packet.pts is not None:
                     self.reached = max(self.reached, (packet.pts + (packet.duration or 0)) * packet.time_base)
-                if packet.stream_index != self.stream.index:
+                if packet.stream is not self.stream:  # not by index: the packet that flushes a decoder has none
                     continue
                 # cut off at the file's end: it would decode to a smeared frame; transport streams also flag
                 # packets that are whole, before any jump of their counters
