@@ -11,6 +11,8 @@ import av
 import numpy as np
 from PIL import Image
 
+from garv_gsplat.volume import ColorInfo
+
 DEFAULT_RATE = Fraction(25)
 
 
@@ -119,6 +121,36 @@ def make_mjpeg(path: Path) -> Path:
 def make_lossless(path: Path, frames: np.ndarray) -> Path:
     """Exactly these frames (FFV1 in RGB: use .mkv)."""
     return make_video(path, frames, codec="ffv1", pixel_format="bgr0")
+
+
+LUMA = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 6: (0.299, 0.114), 9: (0.2627, 0.0593)}
+"""the parts of red and blue in luma, by the code of the matrix (ITU-T H.273, table 4)"""
+
+
+def make_tagged(path: Path, frames: np.ndarray, color: ColorInfo) -> Path:
+    """Frames in 4:4:4, losslessly, in the YUV that `color` says by H.273's equations, and tagged with it."""
+    if color.matrix in LUMA:
+        red, blue = LUMA[color.matrix]
+        r, g, b = np.moveaxis(frames / 255, 3, 0)
+        luma = red * r + (1 - red - blue) * g + blue * b
+        chroma = [(b - luma) / (2 - 2 * blue), (r - luma) / (2 - 2 * red)]
+    else:  # pictures without a meaning
+        luma, chroma = frames[..., 0] / 255, [np.zeros(frames.shape[:3])] * 2
+    low, luma_scale, chroma_scale = (0, 255, 255) if color.full_range else (16, 219, 224)
+    planes = [low + luma_scale * luma, *(128 + chroma_scale * c for c in chroma)]
+    yuv = np.clip(np.rint(np.stack(planes, 1)), 0, 255).astype(np.uint8)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"qp": "0", "preset": "veryfast"})
+        stream.width, stream.height, stream.pix_fmt = frames.shape[2], frames.shape[1], "yuv444p"
+        context = stream.codec_context
+        context.color_primaries, context.color_trc, context.colorspace = color.primaries, color.transfer, color.matrix
+        context.color_range = 2 if color.full_range else 1
+        for k, pixels in enumerate(yuv):
+            frame = av.VideoFrame.from_ndarray(pixels, format="yuv444p")
+            frame.pts, frame.time_base = k, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
 
 
 def make_audio_only(path: Path, cover: bool = False) -> Path:

@@ -112,6 +112,7 @@ def test_rotation(tmp_path, degrees, mirrored):
     if mirrored:
         stored = stored[:, :, ::-1]
     upright = np.rot90(stored, -degrees // 90, axes=(1, 2))
+    assert video.info.rotation == degrees // 90 + 4 * mirrored
     np.testing.assert_array_equal(video.frames.numpy(), upright)
     assert video.info == read_info(path)
     assert any("rotation" in note for note in video.notes) == (degrees != 0 or mirrored)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import torch
 
 from garv_gsplat.metrics import psnr
 from garv_gsplat.video import VideoError, VideoWriter, read_info, read_video, video_from_array, writer
-from garv_gsplat.volume import VideoInfo
+from garv_gsplat.volume import ColorInfo, VideoInfo
 from tests import media
 
 DEMO = Path(__file__).parents[1] / "examples" / "data" / "demo_bunny_320x180_48f.mp4"
@@ -25,6 +26,11 @@ def write(path: Path, frames: np.ndarray | torch.Tensor, info: VideoInfo | None 
     return path
 
 
+def untagged(info: VideoInfo) -> VideoInfo:
+    """Without what the writer says about colours where nobody said anything."""
+    return replace(info, color=ColorInfo())
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".MP4"])
 @pytest.mark.parametrize(
     ("width", "height", "least"),
@@ -35,7 +41,7 @@ def test_round_trip(tmp_path, suffix, width, height, least):
     frames = media.pattern(2 if width > 1000 else 12, width, height)
     path = write(tmp_path / f"out{suffix}", frames)
     video = read_video(path)
-    assert video.info == video_from_array(frames).info
+    assert untagged(video.info) == video_from_array(frames).info
     assert video.notes == ()
     assert psnr(video.frames, torch.from_numpy(frames)) > least
     assert list(tmp_path.iterdir()) == [path]
@@ -69,14 +75,14 @@ def test_black_and_white_stay(tmp_path, level):
 def test_rates(tmp_path, suffix, rate):
     frames = media.pattern(12, 16, 16)
     info = VideoInfo(16, 16, 12, frame_rate=rate)
-    assert read_info(write(tmp_path / f"out{suffix}", frames, info)) == info
+    assert untagged(read_info(write(tmp_path / f"out{suffix}", frames, info))) == info
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 def test_variable_rate_is_kept(tmp_path, suffix):
     source = read_video(media.make_variable_rate(tmp_path / "in.mp4"))
     path = write(tmp_path / f"out{suffix}", source.frames, source.info)
-    assert read_info(path) == source.info
+    assert untagged(read_info(path)) == source.info
 
 
 def test_times_without_a_common_denominator_are_kept_to_the_microsecond(tmp_path):

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from garv_gsplat.volume import Box, VideoInfo
+from garv_gsplat.volume import UNSPECIFIED, Box, ColorInfo, VideoInfo
 
 
 def test_constant_rate():
@@ -28,6 +28,7 @@ def test_timestamps():
         ({"frames": -2}, "frames must be at least 1, got -2"),
         ({"channels": 9}, "channels must be 1 to 8, got 9"),
         ({"frame_rate": float("nan")}, "frame_rate must be a number of frames per second, got nan"),
+        ({"rotation": 8}, "rotation must be 0 to 7, got 8"),
         ({"frame_rate": Fraction(0)}, "frame_rate must be positive"),
         ({"timestamps": (Fraction(0),)}, "one entry a frame"),
         ({"timestamps": (Fraction(0), Fraction(0))}, "must increase"),
@@ -36,6 +37,18 @@ def test_timestamps():
 def test_info_refuses(arguments, message):
     with pytest.raises(ValueError, match=message):
         VideoInfo(**{"width": 2, "height": 2, "frames": 2, **arguments})
+
+
+def test_colours_are_unspecified_and_upright_by_default():
+    info = VideoInfo(4, 3, 5)
+    assert info.color == ColorInfo(UNSPECIFIED, UNSPECIFIED, UNSPECIFIED, None)
+    assert info.rotation == 0
+
+
+@pytest.mark.parametrize("name", ["primaries", "transfer", "matrix"])
+def test_color_info_refuses(name):
+    with pytest.raises(ValueError, match=f"{name} must be a code point of H.273, 0 to 255, got 256"):
+        ColorInfo(**{name: 256})
 
 
 def test_frame_rates_of_any_kind_become_fractions():

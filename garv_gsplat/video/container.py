@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 
+from garv_gsplat.video.color import read_color
 from garv_gsplat.video.frames import FrameBuffer, Video, VideoError
+from garv_gsplat.video.orientation import read_rotation, turn
 from garv_gsplat.video.source import Source, open_source
 from garv_gsplat.video.timing import Window, find_timing, frame_times
-from garv_gsplat.volume import VideoInfo
+from garv_gsplat.volume import ColorInfo, VideoInfo
 
 PACKET_IS_FRAME = frozenset({"av1", "dnxhd", "ffv1", "h264", "hevc", "mjpeg", "png", "prores", "rawvideo", "vp9"})
 """Codecs whose every packet holds one frame that is shown; VP8 and MPEG-4 have packets that show nothing."""
@@ -32,13 +35,15 @@ def read_container(path: Path, window: Window, on_frame: Callable[[int], None] |
         notes: list[str] = []
         complete = True
         for frame in source.frames():
+            if clock.count == 0:
+                color, rotation = read_color(frame), read_rotation(frame)
             seconds = clock.read(frame)
             if window.starts_after(seconds, clock.slack):
                 continue
             if window.ends_before(seconds, clock.slack) or len(ticks) == window.limit:
                 complete = False
                 break
-            pixels = _upright(frame)
+            pixels = _upright(path, frame)
             if buffer is None:
                 buffer = FrameBuffer(*pixels.shape[:2])
                 notes = _source_notes(source, frame)
@@ -55,31 +60,68 @@ def read_container(path: Path, window: Window, on_frame: Callable[[int], None] |
         notes += [timing.note] if timing.note else []
         notes += _damage_notes(source, clock, complete)
         frames = buffer.finish()
-    info = VideoInfo(frames.shape[2], frames.shape[1], len(frames), timing.frame_rate, timing.timestamps)
+    count, height, width, channels = frames.shape
+    info = VideoInfo(width, height, count, timing.frame_rate, timing.timestamps, channels, color, rotation)
     return Video(frames, info, tuple(notes))
 
 
 def container_info(path: Path, window: Window) -> VideoInfo:
-    """Size, number and times of the frames that the window asks for."""
+    """What the frames that the window asks for are, and when they are shown."""
+    scan = _scan(path)
+    chosen = scan.select(window)
+    timing = find_timing(scan.ticks[chosen.start : chosen.stop], scan.time_base, scan.rates)
+    return VideoInfo(
+        scan.width,
+        scan.height,
+        len(chosen),
+        timing.frame_rate,
+        timing.timestamps,
+        color=scan.color,
+        rotation=scan.rotation,
+    )
+
+
+@dataclass(frozen=True)
+class _Scan:
+    """What a file holds, found without decoding all of it."""
+
+    path: Path
+    width: int
+    height: int
+    ticks: list[int | None]
+    """when each frame is shown, in units of `time_base`"""
+    time_base: Fraction
+    rates: tuple[Fraction | None, Fraction | None]
+    seconds: list[Fraction]
+    """when each frame is shown, from the first one on"""
+    color: ColorInfo
+    rotation: int
+
+    def select(self, window: Window) -> range:
+        """The frames that the window asks for; raises VideoError when there are none."""
+        chosen = window.select(self.seconds, self.time_base / 2)
+        if not chosen:
+            raise window.empty_error(self.path.name, self.seconds[-1])
+        return chosen
+
+
+def _scan(path: Path) -> _Scan:
     ticks = _packet_ticks(path)
     with open_source(path) as source:
         frames = source.frames()
         head = list(itertools.islice(frames, CHECKED_FRAMES))
         if not head:
             raise source.no_frames_error()
-        height, width = _upright(head[0]).shape[:2]
+        height, width = _upright(path, head[0]).shape[:2]
+        color, rotation = read_color(head[0]), read_rotation(head[0])
         decoded = [frame.pts for frame in head]
         # fields of an interlaced video may come in packets of their own
         if ticks is None or ticks[: len(head)] != decoded or head[0].interlaced_frame:
             del head
             ticks = decoded + [frame.pts for frame in frames]
-        time_base, rates = source.stream.time_base, source.rates
+        time_base = source.stream.time_base
         seconds = frame_times(ticks, time_base, source.rate)
-    chosen = window.select(seconds, time_base / 2)
-    if not chosen:
-        raise window.empty_error(path.name, seconds[-1])
-    timing = find_timing(ticks[chosen.start : chosen.stop], time_base, rates)
-    return VideoInfo(width, height, len(chosen), timing.frame_rate, timing.timestamps)
+        return _Scan(path, width, height, ticks, time_base, source.rates, seconds, color, rotation)
 
 
 def _packet_ticks(path: Path) -> list[int] | None:
@@ -124,28 +166,16 @@ class _Clock:
         return self.seconds
 
 
-def _upright(frame: av.VideoFrame) -> np.ndarray:
+def _upright(path: Path, frame: av.VideoFrame) -> np.ndarray:
     """[H, W, 3] uint8, turned as the display matrix says."""
-    pixels = frame.to_ndarray(format="rgb24")
-    turn = _display_matrix(frame)
-    if turn is None:
-        return pixels
-    a, b, c, d = turn  # pixel (x, y) is shown at (a x + c y, b x + d y), shifted back into the picture
-    if abs(b) + abs(c) > abs(a) + abs(d):
-        pixels = pixels.transpose(1, 0, 2)
-        right, down = c, b
-    else:
-        right, down = a, d
-    return pixels[:: -1 if down < 0 else 1, :: -1 if right < 0 else 1]
-
-
-def _display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int] | None:
-    """The upper left 2x2 of the display matrix, in 16.16 fixed point; None without one."""
-    for data in frame.side_data:
-        if data.type.name == "DISPLAYMATRIX":
-            a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].tolist()
-            return a, b, c, d
-    return None
+    try:
+        pixels = frame.to_ndarray(format="rgb24")
+    except av.error.FFmpegError as error:
+        raise VideoError(
+            f"{path}: its colours (matrix {frame.colorspace} of ITU-T H.273) cannot be turned into RGB "
+            f"({error.strerror}); convert it to BT.709 first"
+        ) from error
+    return turn(pixels, read_rotation(frame))
 
 
 def _check_size(path: Path, pixels: np.ndarray, buffer: FrameBuffer, index: int) -> None:
@@ -167,8 +197,7 @@ def _source_notes(source: Source, frame: av.VideoFrame) -> list[str]:
         notes.append("grey source: taken as 8-bit RGB")
     if any(component.is_alpha for component in components):
         notes.append("source with transparency: it is dropped")
-    turn = _display_matrix(frame)
-    if turn is not None and (turn[0] <= 0 or turn[3] <= 0):
+    if read_rotation(frame):
         notes.append("frames turned upright as the file's rotation metadata says")
     ratio = source.stream.sample_aspect_ratio
     if ratio and ratio != 1:

@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from av.codec import Codec
 from av.codec.codec import UnknownCodecError
-from av.video.reformatter import ColorRange, Colorspace, Interpolation
+from av.video.reformatter import ColorRange, Interpolation
 from torch import Tensor
 
+from garv_gsplat.video.color import written_color
 from garv_gsplat.video.frames import VideoError
 from garv_gsplat.volume import VideoInfo
 
@@ -25,9 +26,6 @@ FORMATS = {".mp4": "mp4", ".mkv": "matroska"}
 ENCODER = "libx264"
 FINEST_TICKS = 1_000_000
 """Ticks per second when timestamps have no common denominator below this: microseconds."""
-# ITU-T H.273: matrix coefficients by the name swscale has for them; primaries and transfer of BT.709
-MATRIX_CODES = {Colorspace.ITU709: 1, Colorspace.ITU601: 6}
-BT709 = 1
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
@@ -56,8 +54,8 @@ class VideoWriter:
     A context manager. The file appears under its name when the block ends; after an exception nothing is left of it,
     and a file that was there before stays.
 
-    Even sizes are stored as yuv420p, which every player shows, others as yuv444p. Matroska rounds times to
-    milliseconds.
+    Even sizes are stored as yuv420p, which every player shows, others as yuv444p, with the matrix and range that
+    `info.color` says, and the file says what its colours are. Matroska rounds times to milliseconds.
     """
 
     def __init__(self, path: str | os.PathLike[str], info: VideoInfo, *, crf: float = 12) -> None:
@@ -65,7 +63,7 @@ class VideoWriter:
 
         Args:
             path: ends in .mp4 or .mkv; a file that is there is replaced.
-            info: size, number and times of the frames; 3 channels.
+            info: size, number and times of the frames, and their colours in YUV; 3 channels.
             crf: x264's quality, from 0 (lossless YUV) to 51; 12 is 41 dB on natural video.
 
         Raises:
@@ -85,8 +83,8 @@ class VideoWriter:
         self._format = FORMATS[suffix]
         self._crf = crf
         self._time_base, self._ticks = _ticks(info)
-        # players that ignore the tag take small videos for BT.601 and large ones for BT.709
-        self._colorspace = Colorspace.ITU709 if info.height >= 720 else Colorspace.ITU601
+        self._color = written_color(info)
+        self._color_range = ColorRange.JPEG if self._color.full_range else ColorRange.MPEG
         self._pixel_format = "yuv420p" if info.width % 2 == 0 and info.height % 2 == 0 else "yuv444p"
         self._part = self.path.with_name(f".{os.getpid()}-{id(self):x}.part")
         self._written = 0
@@ -153,18 +151,18 @@ class VideoWriter:
         stream.width, stream.height, stream.pix_fmt = self.info.width, self.info.height, self._pixel_format
         context = stream.codec_context
         context.time_base = stream.time_base = self._time_base
-        context.colorspace = MATRIX_CODES[self._colorspace]
-        context.color_primaries = context.color_trc = BT709
-        context.color_range = ColorRange.MPEG
+        color = self._color
+        context.color_primaries, context.color_trc, context.colorspace = color.primaries, color.transfer, color.matrix
+        context.color_range = self._color_range
         return stream
 
     def _to_frame(self, pixels: np.ndarray) -> av.VideoFrame:  # pixels [H, W, 3]
         rgb = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+        rgb.colorspace = self._color.matrix  # the one of the YUV to make: RGB has none
         # averaging the chroma of 2x2 pixels is 1.4 dB better than the default, which takes every other one
         frame = rgb.reformat(
             format=self._pixel_format,
-            dst_colorspace=self._colorspace,
-            dst_color_range=ColorRange.MPEG,
+            dst_color_range=self._color_range,
             interpolation=Interpolation.AREA,
         )
         frame.pts = self._ticks[self._written]
