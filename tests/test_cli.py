@@ -15,9 +15,12 @@ from PIL import Image
 
 from garv_gsplat import PRESETS, FitConfig, VideoDecoder, __version__, load, read_info, read_video
 from garv_gsplat.cli import main
+from garv_gsplat.cli.decode import Decode
 from garv_gsplat.cli.encode import Encode
 from garv_gsplat.metrics import psnr
+from garv_gsplat.video import read_tracks
 from tests import media
+from tests.media_tracks import Sound, Text, look, make_with_tracks
 
 QUICK = ("--steps", "3", "--num-gaussians", "40", "--device", "cpu")
 
@@ -111,6 +114,21 @@ def test_decode_to_images(tmp_path):
     images = [np.asarray(Image.open(p)) for p in sorted(folder.iterdir())]
     np.testing.assert_array_equal(np.stack(images), decoded)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["images", "v.garv", "v.mp4"]
+
+
+def test_decode_with_sound_and_subtitles(tmp_path, capsys, monkeypatch):
+    source, path = make_with_tracks(tmp_path / "v.mkv", Sound(), Text("ass")), tmp_path / "v.garv"
+    assert main(["encode", str(source), str(path), *QUICK]) == 0
+    write, tracks = Decode._write, read_tracks(source)
+    monkeypatch.setattr(Decode, "_write", lambda self, decoder, _, advance: write(self, decoder, tracks, advance))
+    for name, note in (("a.mkv", ""), ("a.mp4", "subtitles (ass) left out"), ("a", "sound and subtitles are left out")):
+        capsys.readouterr()
+        assert main(["decode", str(path), "--output", str(tmp_path / name), "--device", "cpu"]) == 0
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == bool(note)
+        assert all(line.startswith("garv: note: ") and note in line for line in lines)
+    assert [s.kind for s in look(tmp_path / "a.mkv")] == ["video", "audio", "subtitle"]
+    assert [s.kind for s in look(tmp_path / "a.mp4")] == ["video", "audio"]
 
 
 def test_info(tmp_path, capsys):

@@ -35,9 +35,8 @@ class Decode:
     def run(self) -> int:
         """Decode in batches; the exit code."""
         from garv_gsplat.cli.devices import parse_device
-        from garv_gsplat.cli.display import progress_bars, result
+        from garv_gsplat.cli.display import progress_bars, result, tell
         from garv_gsplat.decoder import VideoDecoder
-        from garv_gsplat.video import VideoWriter
 
         if self.output.is_file() and self.file.exists() and self.output.samefile(self.file):
             raise CommandError(f"{self.output}: is the .garv itself, which would be overwritten; give another name")
@@ -45,14 +44,23 @@ class Decode:
         info = decoder.metadata
         with progress_bars() as bars:
             task = bars.add_task("decoding", total=info.frames, note="")
-            if self.output.suffix:
-                with VideoWriter(self.output, info) as writer:
-                    _stream(decoder, writer.write, lambda n: bars.advance(task, n))
-            else:
-                with _image_folder(self.output, info) as write:
-                    _stream(decoder, write, lambda n: bars.advance(task, n))
+            notes = self._write(decoder, None, lambda n: bars.advance(task, n))
+        for note in notes:
+            tell(f"note: {note}")
         result(f"{self.output}: {info.frames} frames of {info.width}x{info.height}")
         return 0
+
+    def _write(self, decoder: VideoDecoder, tracks: bytes | None, advance: Callable[[int], None]) -> tuple[str, ...]:
+        """Write all frames, with `tracks` (what `read_tracks` gives) beside them; returns notes for the user."""
+        from garv_gsplat.video import VideoWriter
+
+        if self.output.suffix:
+            with VideoWriter(self.output, decoder.metadata, tracks) as writer:
+                _stream(decoder, writer.write, advance)
+            return writer.notes
+        with _image_folder(self.output, decoder.metadata) as write:
+            _stream(decoder, write, advance)
+        return () if tracks is None else ("sound and subtitles are left out: images hold none; write .mp4 or .mkv",)
 
 
 def _stream(decoder: VideoDecoder, write: Callable[[Tensor], None], advance: Callable[[int], None]) -> None:

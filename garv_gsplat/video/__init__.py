@@ -1,9 +1,10 @@
-"""Read and write videos as 8-bit RGB frames (PyAV for video files, Pillow for folders of images)."""
+"""Read and write videos as 8-bit RGB frames (PyAV for video files, Pillow for folders of images), and their sound."""
 
 from __future__ import annotations
 
 from garv_gsplat.video.frames import Video, VideoError, estimate_bytes, video_from_array
 from garv_gsplat.video.reader import read_info, read_video
+from garv_gsplat.video.tracks import read_tracks
 from garv_gsplat.video.writer import VideoWriter, check_writable
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "check_writable",
     "estimate_bytes",
     "read_info",
+    "read_tracks",
     "read_video",
     "video_from_array",
 ]

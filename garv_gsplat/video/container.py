@@ -81,6 +81,17 @@ def container_info(path: Path, window: Window) -> VideoInfo:
     )
 
 
+def container_span(path: Path, window: Window) -> tuple[Fraction, Fraction | None]:
+    """When the part that the window asks for begins, with its first frame, and when it ends (None: with the file).
+
+    In seconds on the file's own clock, which its sound and subtitles share.
+    """
+    scan = _scan(path)
+    first = (scan.ticks[0] or 0) * scan.time_base
+    begin = first + scan.seconds[scan.select(window).start]
+    return begin, None if window.end is None else first + window.end
+
+
 @dataclass(frozen=True)
 class _Scan:
     """What a file holds, found without decoding all of it."""
@@ -202,8 +213,6 @@ def _source_notes(source: Source, frame: av.VideoFrame) -> list[str]:
     ratio = source.stream.sample_aspect_ratio
     if ratio and ratio != 1:
         notes.append(f"pixels are not square ({ratio.numerator}:{ratio.denominator}): taken as they are stored")
-    if source.container.streams.audio:
-        notes.append("sound is left out")
     return notes
 
 

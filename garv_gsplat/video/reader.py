@@ -39,7 +39,7 @@ def read_video(
     Raises:
         VideoError: nothing can be read from the path, or nothing lies in the asked range.
     """
-    source, window = _check(path, start, duration, max_frames, frame_rate)
+    source, window = check_source(path, start, duration, max_frames, frame_rate)
     if is_image_path(source):
         return read_images(source, window, frame_rate, on_frame)
     return read_container(source, window, on_frame)
@@ -61,20 +61,20 @@ def read_info(
     Raises:
         VideoError: as `read_video` does, but damage inside the frames is only found by reading them.
     """
-    source, window = _check(path, start, duration, max_frames, frame_rate)
+    source, window = check_source(path, start, duration, max_frames, frame_rate)
     if is_image_path(source):
         return images_info(source, window, frame_rate)
     return container_info(source, window)
 
 
-def _check(
+def check_source(
     path: str | os.PathLike[str],
     start: float | None,
     duration: float | None,
-    max_frames: int | None,
-    frame_rate: int | float | Fraction | None,
+    max_frames: int | None = None,
+    frame_rate: int | float | Fraction | None = None,
 ) -> tuple[Path, Window]:
-    """Refuse what no reader could take."""
+    """Refuse what no reader could take; the arguments are those of `read_video`."""
     source = Path(path)
     window = Window.parse(source.name, start, duration, max_frames)
     try:

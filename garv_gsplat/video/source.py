@@ -61,9 +61,7 @@ class Source:
                     self.reached = max(self.reached, (packet.pts + (packet.duration or 0)) * packet.time_base)
                 if packet.stream is not self.stream:  # not by index: the packet that flushes a decoder has none
                     continue
-                # cut off at the file's end: it would decode to a smeared frame; transport streams also flag
-                # packets that are whole, before any jump of their counters
-                if packet.is_corrupt and self.container.format.name != "mpegts":
+                if is_cut_off(packet, self.container):  # it would decode to a smeared frame
                     self.damage.add("a packet is cut short")
                     continue
                 try:
@@ -79,6 +77,12 @@ class Source:
         """The error for a file of which nothing decodes."""
         why = f" ({self.damage.reason})" if self.damage.reason else ""
         return VideoError(f"{self.path}: no frame can be decoded{why}; the file is damaged, give another copy")
+
+
+def is_cut_off(packet: av.Packet, container: InputContainer) -> bool:
+    """Whether the end of a packet is missing, as at the end of a file that is cut short."""
+    # transport streams also flag packets that are whole, before any jump of their counters
+    return packet.is_corrupt and container.format.name != "mpegts"
 
 
 @contextmanager

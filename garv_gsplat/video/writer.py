@@ -20,6 +20,7 @@ from torch import Tensor
 
 from garv_gsplat.video.color import written_color
 from garv_gsplat.video.frames import VideoError
+from garv_gsplat.video.tracks import TrackWriter
 from garv_gsplat.volume import VideoInfo
 
 FORMATS = {".mp4": "mp4", ".mkv": "matroska"}
@@ -49,7 +50,7 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 
 
 class VideoWriter:
-    """Write a video of known size and timing, frame by frame.
+    """Write a video of known size and timing, frame by frame, with the sound and subtitles that belong to it.
 
     A context manager. The file appears under its name when the block ends; after an exception nothing is left of it,
     and a file that was there before stays.
@@ -58,16 +59,21 @@ class VideoWriter:
     `info.color` says, and the file says what its colours are. Matroska rounds times to milliseconds.
     """
 
-    def __init__(self, path: str | os.PathLike[str], info: VideoInfo, *, crf: float = 12) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], info: VideoInfo, tracks: bytes | None = None, *, crf: float = 12
+    ) -> None:
         """Check everything that can be checked without writing.
 
         Args:
             path: ends in .mp4 or .mkv; a file that is there is replaced.
             info: size, number and times of the frames, and their colours in YUV; 3 channels.
+            tracks: sound and subtitles, as `read_tracks` gives them; streams that the container cannot hold are left
+                out, which `notes` says: .mkv takes all of them, MP4 of subtitles only plain text (SubRip).
             crf: x264's quality, from 0 (lossless YUV) to 51; 12 is 41 dB on natural video.
 
         Raises:
-            VideoError: another suffix, a folder that cannot be written, no H.264 encoder, not 3 channels.
+            VideoError: another suffix, a folder that cannot be written, no H.264 encoder, not 3 channels, tracks that
+                are not what `read_tracks` gives.
         """
         self.path = Path(path)
         self.info = info
@@ -81,6 +87,7 @@ class VideoWriter:
         _check_encoder(self.path)
         check_writable(self.path)
         self._format = FORMATS[suffix]
+        self._tracks = TrackWriter(tracks, self.path, self._format)
         self._crf = crf
         self._time_base, self._ticks = _ticks(info)
         self._color = written_color(info)
@@ -91,10 +98,16 @@ class VideoWriter:
         self._container = None
         self._stream = None
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know about what is not in the file, one line each; complete when the block has ended."""
+        return self._tracks.notes
+
     def __enter__(self) -> VideoWriter:
         try:
             self._container = av.open(str(self._part), "w", format=self._format)
             self._stream = self._add_stream()
+            self._tracks.start(self._container)
         except av.error.FFmpegError as error:
             self._abort()
             raise self._failure(error) from error
@@ -109,7 +122,8 @@ class VideoWriter:
         try:
             if self._written != self.info.frames:
                 raise VideoError(f"{self.path}: {self._written} of {self.info.frames} frames were written; write all")
-            self._container.mux(self._stream.encode(None))
+            self._mux(self._stream.encode(None))
+            self._tracks.write_until()
             self._container.close()
             self._part.replace(self.path)
         except (av.error.FFmpegError, OSError) as failure:
@@ -138,10 +152,16 @@ class VideoWriter:
             frames = frames.detach().cpu().numpy()
         try:
             for pixels in frames:
-                self._container.mux(self._stream.encode(self._to_frame(pixels)))
+                self._mux(self._stream.encode(self._to_frame(pixels)))
                 self._written += 1
         except av.error.FFmpegError as error:
             raise self._failure(error) from error
+
+    def _mux(self, packets: list[av.Packet]) -> None:
+        """Write packets of pictures, before each of them the sound and subtitles that come earlier."""
+        for packet in packets:
+            self._tracks.write_until(packet.dts * packet.time_base)
+            self._container.mux(packet)
 
     def _add_stream(self) -> av.VideoStream:
         rate = self.info.frame_rate.limit_denominator(FINEST_TICKS)
