@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Box": "volume",
+    "ColorInfo": "volume",
     "VideoInfo": "volume",
     "VideoGaussians": "gaussians",
     "rasterization": "rendering",
@@ -18,6 +19,7 @@ _HOME = {
     "VideoError": "video",
     "VideoWriter": "video",
     "read_info": "video",
+    "read_tracks": "video",
     "read_video": "video",
     "video_from_array": "video",
     "FitConfig": "fitting",

@@ -11,10 +11,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from garv_gsplat.codec import save
+from garv_gsplat.codec import save, with_tracks
 from garv_gsplat.fitting import FitConfig, FitProgress, FitResult, check_memory, fit
 from garv_gsplat.measuring import FileReport, report
-from garv_gsplat.video import Video, VideoError, check_writable, read_info, read_video, video_from_array
+from garv_gsplat.video import (
+    Video,
+    VideoError,
+    add_tracks,
+    check_writable,
+    read_info,
+    read_video,
+    video_from_array,
+)
 
 
 @dataclass(frozen=True)
@@ -40,12 +48,14 @@ def read_source(
     start: float | None = None,
     duration: float | None = None,
     frame_rate: int | float | Fraction | None = None,
+    audio: bool = True,
     device: torch.device | str | None = None,
     on_frame: Callable[[int, int], None] | None = None,
 ) -> tuple[Video, int]:
     """Read what `encode` fits, after checking that `path` can be written and that memory will do.
 
-    start, duration: seconds; frame_rate: of a folder of images. on_frame: called with the frames read so far, and all.
+    start, duration: seconds; frame_rate: of a folder of images. audio: with its sound and subtitles.
+    on_frame: called with the frames read so far, and all.
     Returns the video and the forecast of the fit's memory in bytes. Raises VideoError and FitMemoryError.
     """
     check_writable(path)
@@ -55,7 +65,8 @@ def read_source(
     info = read_info(source, **part)
     forecast = check_memory(info, config, fit_device(device))
     step = None if on_frame is None else (lambda count: on_frame(count, info.frames))
-    return read_video(source, **part, on_frame=step), forecast
+    video = read_video(source, **part, on_frame=step)
+    return add_tracks(video, source, start, duration) if audio else video, forecast
 
 
 def encode(
@@ -67,6 +78,7 @@ def encode(
     start: float | None = None,
     duration: float | None = None,
     frame_rate: int | float | Fraction | None = None,
+    audio: bool = True,
     device: torch.device | str | None = None,
     progress: Callable[[FitProgress], None] | None = None,
     on_saved: Callable[[FitResult], None] | None = None,
@@ -78,6 +90,7 @@ def encode(
     config, steps: settings and length of the fit; the preset "garv"'s by default.
     start, duration: the part of a file to take, in seconds.
     frame_rate: frames per second of a folder of images or an array; 25 if not given.
+    audio: whether the sound and subtitles of a file ride along; they never count in bits per pixel.
     device: where to fit and to decode; a GPU if there is one.
     progress: called every few steps.
     on_saved: called when the file is written, before it is measured.
@@ -88,12 +101,12 @@ def encode(
     config, device = config or FitConfig(), fit_device(device)
     part = {"start": start, "duration": duration, "frame_rate": frame_rate}
     if isinstance(source, (str, os.PathLike)):
-        video, _ = read_source(source, path, config, **part, device=device)
+        video, _ = read_source(source, path, config, **part, audio=audio, device=device)
     else:
         video = _as_video(source, **part)
         check_writable(path)
     result = fit(video, config, steps=steps, device=device, progress=progress)
-    save(path, result.data)
+    save(path, with_tracks(result.data, video.tracks))
     if on_saved is not None:
         on_saved(result)
     return EncodeResult(

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from garv_gsplat import PRESETS, FitConfig, VideoDecoder, __version__, load, read_info, read_video
+from garv_gsplat import PRESETS, FitConfig, GarvFile, VideoDecoder, __version__, load, read_info, read_video
 from garv_gsplat.cli import main
 from garv_gsplat.cli.decode import Decode
 from garv_gsplat.cli.encode import Encode
@@ -104,6 +104,20 @@ def test_deterministic(tmp_path, device):
         arguments = ["--steps", "30", "--num-gaussians", "200", "--device", str(device), "--deterministic"]
         assert main(["encode", str(source), str(path), *arguments]) == 0
     assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_sound_goes_through_encode_and_decode(tmp_path, capsys):
+    source, path, copy = make_with_tracks(tmp_path / "v.mp4", Sound(), Text("mov_text")), tmp_path / "v.garv", "c.mp4"
+    assert main(["encode", str(source), str(path), *QUICK]) == 0
+    assert main(["decode", str(path), "--output", str(tmp_path / copy), "--device", "cpu"]) == 0
+    assert read_tracks(tmp_path / copy) == read_tracks(source)
+    capsys.readouterr()
+    assert main(["info", str(path)]) == 0
+    assert f"{len(read_tracks(source)):,} of them sound and subtitles" in capsys.readouterr().out
+    assert main(["decode", str(path), "--output", str(tmp_path / copy), "--device", "cpu", "--no-audio"]) == 0
+    assert read_tracks(tmp_path / copy) is None
+    assert main(["encode", str(source), str(path), *QUICK, "--no-audio"]) == 0
+    assert GarvFile(path).tracks() is None
 
 
 def test_decode_to_images(tmp_path):

@@ -9,6 +9,7 @@ import torch
 import garv_gsplat as garv
 from garv_gsplat import measuring
 from tests import media
+from tests.media_tracks import Sound, Text, make_with_tracks
 
 CONFIG = garv.FitConfig(num_gaussians=40)
 FRAMES = media.pattern(4)
@@ -79,3 +80,20 @@ def test_the_speed_of_a_short_video_is_measured_for_long_enough(tmp_path, monkey
     decoded.clear()
     speed = measuring.decoding_speed(tmp_path / "v.garv", "cpu")
     assert speed * measuring._LEAST_SECONDS <= 4 * len(decoded)
+
+
+def test_sound_rides_along_and_comes_back(tmp_path):
+    source = make_with_tracks(tmp_path / "v.mp4", Sound(language="deu"), Text("mov_text", "fra"))
+    plain = encode(source, tmp_path / "plain.garv", audio=False)
+    full = encode(source, tmp_path / "full.garv")
+    tracks = garv.read_tracks(source)
+    assert garv.GarvFile(full.path).tracks() == tracks and len(tracks) > 1000
+    assert full.bytes == plain.bytes + len(tracks) + 24  # an entry in the table of sections
+    assert torch.equal(garv.load(full.path).colors, garv.load(plain.path).colors)
+    assert garv.GarvFile(plain.path).tracks() is None
+
+
+def test_a_part_has_the_sound_of_that_part(tmp_path):
+    source = make_with_tracks(tmp_path / "v.mkv", Sound(codec="flac"), frames=media.pattern(12))
+    encode(source, tmp_path / "v.garv", start=0.2, duration=0.16)
+    assert garv.GarvFile(tmp_path / "v.garv").tracks() == garv.read_tracks(source, 0.2, 0.16)

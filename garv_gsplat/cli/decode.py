@@ -29,6 +29,8 @@ class Decode:
     """the .garv to decode"""
     output: Path
     """a video to write (.mp4 or .mkv), or, without a suffix, a new folder of PNG files"""
+    audio: bool = True
+    """whether the sound and subtitles that ride along are put back"""
     device: str | None = None
     """cpu, cuda or cuda:N; a GPU if there is one when not given"""
 
@@ -36,6 +38,7 @@ class Decode:
         """Decode in batches; the exit code."""
         from garv_gsplat.cli.devices import parse_device
         from garv_gsplat.cli.display import progress_bars, result, tell
+        from garv_gsplat.codec import GarvFile
         from garv_gsplat.decoder import VideoDecoder
 
         if self.output.is_file() and self.file.exists() and self.output.samefile(self.file):
@@ -44,7 +47,8 @@ class Decode:
         info = decoder.metadata
         with progress_bars() as bars:
             task = bars.add_task("decoding", total=info.frames, note="")
-            notes = self._write(decoder, None, lambda n: bars.advance(task, n))
+            tracks = GarvFile(self.file).tracks() if self.audio else None
+            notes = self._write(decoder, tracks, lambda n: bars.advance(task, n))
         for note in notes:
             tell(f"note: {note}")
         result(f"{self.output}: {info.frames} frames of {info.width}x{info.height}")

@@ -41,6 +41,8 @@ class Encode:
     """seconds of the video to take; to its end if not given"""
     frame_rate: float | None = None
     """frames per second of a folder of images; 25 if not given"""
+    audio: bool = True
+    """whether the video's sound and subtitles ride along, untouched; they never count in bits per pixel"""
     seed: int = 0
     """of the fit's random start and order of frames"""
     deterministic: bool = False
@@ -68,6 +70,7 @@ class Encode:
                 start=self.start,
                 duration=self.duration,
                 frame_rate=self.frame_rate,
+                audio=self.audio,
                 device=device,
                 on_frame=lambda count, total: bars.update(task, completed=count, total=total),
             )

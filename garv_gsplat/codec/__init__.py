@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from garv_gsplat.codec.container import DEFAULT_STEP, encode, encode_levels, load, save
+from garv_gsplat.codec.container import DEFAULT_STEP, encode, encode_levels, load, save, with_tracks
 from garv_gsplat.codec.errors import GarvFormatError
 from garv_gsplat.codec.file import GarvFile
 from garv_gsplat.codec.forecast import forecast_bits
@@ -21,4 +21,5 @@ __all__ = [
     "quantize",
     "save",
     "with_colors",
+    "with_tracks",
 ]

@@ -69,6 +69,13 @@ def assemble(info, codec: str, models: Sequence[list[int]], chunks, tracks: byte
     return write_layout(info, codec, sections)
 
 
+def with_tracks(data: bytes, tracks: bytes | None) -> bytes:
+    """The same file with other sound and subtitles, as `video.read_tracks` gives them, or with none."""
+    file = GarvFile(data)
+    kept = {name: part for name, part in file.layout.parts(file.source).items() if name != "tracks"}
+    return write_layout(file.info, file.codec, kept if tracks is None else {**kept, "tracks": tracks})
+
+
 def load(source: str | os.PathLike | bytes | BinaryIO) -> VideoGaussians:
     """Read all Gaussians of a `.garv`, in the unit cube, float32 on the CPU.
 

@@ -50,6 +50,10 @@ class Layout:
             raise source.error("the CRC-32 does not match: bytes have changed", name, section.offset)
         return data
 
+    def parts(self, source: Source) -> dict[str, bytes]:
+        """The bytes of every section, as they are."""
+        return {name: source.read_all_of(s.offset, s.size, name) for name, s in self.sections.items()}
+
 
 def write_layout(info: VideoInfo, codec: str, sections: Mapping[str, bytes]) -> bytes:
     """A whole file; sections in the order of SECTIONS, without timestamps, which follow from `info`.

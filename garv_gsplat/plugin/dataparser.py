@@ -10,7 +10,7 @@ import tyro
 from nerfstudio.data.dataparsers.base_dataparser import DataParser, DataParserConfig, DataparserOutputs
 
 from garv_gsplat.plugin.cameras import frame_cameras
-from garv_gsplat.video import Video, read_info, read_video
+from garv_gsplat.video import Video, add_tracks, read_info, read_video
 from garv_gsplat.volume import VideoInfo
 
 
@@ -49,6 +49,12 @@ class VideoDataParser(DataParser):
             self._video = read_video(self.config.data, **self._part())
             self._info = self._video.info
         return self._video
+
+    def read_tracks(self) -> Video:
+        """`read`, with the sound and subtitles of the same part, and notes on what of them cannot be taken."""
+        video, part = self.read(), self.config
+        duration = part.duration if part.max_frames is None else float(video.info.duration)
+        return add_tracks(video, part.data, part.start, duration)
 
     def read_info(self) -> VideoInfo:
         """What `read` will give, without decoding where the file allows; raises VideoError."""

@@ -13,12 +13,15 @@ import types
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Union, get_args
+from typing import TYPE_CHECKING, Annotated, Union, get_args
 
 import tyro
 from nerfstudio.utils.rich_utils import CONSOLE
 
 from garv_gsplat.plugin.failure import refuse
+
+if TYPE_CHECKING:
+    from garv_gsplat.video import Video
 
 EXPORTER = "nerfstudio.scripts.exporter"
 NAME = "garv"
@@ -32,6 +35,8 @@ class ExportGarv:
     """config.yml of the fit"""
     output_dir: Path
     """folder of the file, which is named after the video"""
+    audio: bool = True
+    """whether the video's sound and subtitles ride along, untouched; they never count in bits per pixel"""
 
     def main(self) -> None:
         """Write the file, decode it, and say in one line what came out."""
@@ -53,19 +58,29 @@ class ExportGarv:
         if not isinstance(pipeline, GarvPipeline):
             refuse(f"{self.load_config} is of method {config.method_name}; ns-export garv takes fits of ns-train garv")
         path = self.output_dir / f"{config.experiment_name}.garv"
-        codec.save(path, pipeline.model.file())
-        CONSOLE.print(_summary(path, pipeline), soft_wrap=True, highlight=False, markup=False)
+        video = _source(pipeline, self.audio)
+        codec.save(path, codec.with_tracks(pipeline.model.file(), None if video is None else video.tracks))
+        CONSOLE.print(_summary(path, video, pipeline), soft_wrap=True, highlight=False, markup=False)
 
 
-def _summary(path: Path, pipeline) -> str:
+def _source(pipeline, audio: bool) -> Video | None:
+    """The video that was fitted; None where it cannot be read any more, or is of another size."""
+    parser = pipeline.datamanager.dataparser
+    try:
+        video = parser.read_tracks() if audio else parser.read()
+    except ValueError:
+        return None
+    return video if video.info == pipeline.model.field.info else None
+
+
+def _summary(path: Path, video: Video | None, pipeline) -> str:
     """One line: file, bytes, bpp, PSNR of what was decoded from it, frames per second."""
     from garv_gsplat.measuring import report
 
-    try:
-        return str(report(path, pipeline.datamanager.dataparser.read().frames, pipeline.device))
-    except ValueError:  # it cannot be read, or is of another size
-        missing = pipeline.datamanager.get_datapath()
-        return f"{report(path, None, pipeline.device)} (the video that was fitted is not at {missing} any more)"
+    if video is not None:
+        return str(report(path, video.frames, pipeline.device))
+    missing = pipeline.datamanager.get_datapath()
+    return f"{report(path, None, pipeline.device)} (the video that was fitted is not at {missing} any more)"
 
 
 def add_to_exporter() -> None:

@@ -122,7 +122,7 @@ class GarvModel(Model):
     def get_metrics_dict(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """The PSNR in dB, a tensor, so that no step waits for the device. Keeps the loss for `get_loss_dict`."""
         self._loss = l2(outputs["rgb"], batch["image"])
-        return {"psnr": psnr_tensor(self._loss)}
+        return {"psnr": psnr_tensor(self._loss.detach())}
 
     def get_loss_dict(
         self, outputs: dict[str, Tensor], batch: dict[str, Tensor], metrics_dict: dict[str, Tensor]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from garv_gsplat.video.frames import Video, VideoError, estimate_bytes, video_from_array
 from garv_gsplat.video.reader import read_info, read_video
-from garv_gsplat.video.tracks import read_tracks
+from garv_gsplat.video.tracks import add_tracks, read_tracks
 from garv_gsplat.video.writer import VideoWriter, check_writable
 
 __all__ = [
     "Video",
     "VideoError",
     "VideoWriter",
+    "add_tracks",
     "check_writable",
     "estimate_bytes",
     "read_info",

@@ -36,6 +36,8 @@ class Video:
     """size and timing; agrees with the shape of `frames`"""
     notes: tuple[str, ...] = ()
     """what the user should know about how the source was taken, one line each"""
+    tracks: bytes | None = None
+    """sound and subtitles, as `read_tracks` gives them"""
 
     def __post_init__(self) -> None:
         info = self.info

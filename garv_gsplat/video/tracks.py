@@ -7,6 +7,7 @@ import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from av.packet import Packet
 from av.stream import Stream
 
 from garv_gsplat.video.container import container_span
-from garv_gsplat.video.frames import VideoError
+from garv_gsplat.video.frames import Video, VideoError
 from garv_gsplat.video.images import is_image_path
 from garv_gsplat.video.reader import check_source
 from garv_gsplat.video.source import open_source
@@ -122,6 +123,15 @@ class TrackWriter:
         """Write what comes up to this time, counted from the first frame; all that is left when it is not given."""
         while self._queue and (seconds is None or self._queue[0][0] <= seconds):
             self._output.mux(self._queue.popleft()[1])
+
+
+def add_tracks(
+    video: Video, path: str | os.PathLike[str], start: float | None = None, duration: float | None = None
+) -> Video:
+    """The video with the sound and subtitles of the file that it was read from, and notes on what cannot be taken."""
+    notes: list[str] = []
+    tracks = read_tracks(path, start, duration, on_note=notes.append)
+    return replace(video, tracks=tracks, notes=(*video.notes, *notes))
 
 
 def _move(packet: Packet, begin: Fraction, end: Fraction | None, track: Track) -> bool:
