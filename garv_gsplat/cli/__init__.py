@@ -35,12 +35,13 @@ def _command(args: list[str]) -> int:
     from garv_gsplat.cli.decode import Decode
     from garv_gsplat.cli.encode import Encode
     from garv_gsplat.cli.info import Info
+    from garv_gsplat.cli.truncate import Truncate
 
     if args == ["--version"]:
         sys.stdout.write(f"garv {__version__}\n")
         return 0
     description = "Video as a sum of 3D Gaussians over space and time."
-    return tyro.cli(Encode | Decode | Info | Bench, prog="garv", description=description, args=args).run()
+    return tyro.cli(Encode | Decode | Info | Truncate | Bench, prog="garv", description=description, args=args).run()
 
 
 def _fail(message: str, code: int) -> int:

@@ -7,6 +7,7 @@ from garv_gsplat.codec.errors import GarvFormatError
 from garv_gsplat.codec.file import GarvFile
 from garv_gsplat.codec.forecast import forecast_bits
 from garv_gsplat.codec.quantization import Levels, dequantize, quantize, with_colors
+from garv_gsplat.codec.truncation import truncate
 
 __all__ = [
     "DEFAULT_STEP",
@@ -20,6 +21,7 @@ __all__ = [
     "load",
     "quantize",
     "save",
+    "truncate",
     "with_colors",
     "with_tracks",
 ]

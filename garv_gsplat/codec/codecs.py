@@ -18,6 +18,17 @@ class Model(Protocol):
 
     num_layers: int
 
+    def first(self, layers: int) -> Model:
+        """The model of the first layers alone."""
+
+    def thinned(
+        self, layer: int, streams: Sequence[tuple[int, bytes]], part: float
+    ) -> tuple[Model, list[tuple[int, bytes]]]:
+        """The given part of the Gaussians of streams of a layer, those of the most energy, and the model to code them."""
+
+    def numbers(self) -> list[int]:
+        """What a file keeps of it."""
+
     def decode(self, layer: int, counts: Sequence[int], streams: Sequence[bytes]) -> VideoGaussians:
         """The Gaussians of streams of a layer, `counts` of each; raises ValueError for what cannot be."""
 

@@ -7,7 +7,7 @@ cells only the gaps from one to the next: that costs log2 N - 1.44 bits a Gaussi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -28,7 +28,7 @@ from garv_gsplat.codec.quantization import (
     position_exponents,
 )
 from garv_gsplat.codec.tables import Table, decode_buckets
-from garv_gsplat.gaussians import VideoGaussians
+from garv_gsplat.gaussians import VideoGaussians, energies
 from garv_gsplat.volume import VideoInfo
 
 _MAX_BOX_BITS = 30  # of the numbers that say where a stream's cells lie
@@ -103,6 +103,31 @@ class Model:
     def steps(self) -> tuple[Layer, ...]:
         """The layers' steps."""
         return tuple(model.layer for model in self.layers)
+
+    def first(self, layers: int) -> Model:
+        """The model of the first layers alone."""
+        return replace(self, layers=self.layers[:layers])
+
+    def thinned(
+        self, layer: int, streams: Sequence[tuple[int, bytes]], part: float
+    ) -> tuple[Model, list[tuple[int, bytes]]]:
+        """The given part of the Gaussians of streams of a layer, those of the most energy, and the model to code them.
+
+        streams: of each the number of its Gaussians and its bytes.
+        """
+        levels = [self._best(layer, *stream, part) for stream in streams]
+        found = [np.zeros(0, np.int64), *(_gaps(each)[0] for each in levels)]  # they are wider now
+        gaps = Table.fit(buckets.split_unsigned(np.concatenate(found))[0])
+        layers = [*self.layers]
+        layers[layer] = replace(layers[layer], gaps=gaps)
+        model = replace(self, layers=layers)
+        return model, [(len(each), model.encode(each) if len(each) else b"") for each in levels]
+
+    def _best(self, layer: int, count: int, data: bytes, part: float) -> Levels:
+        levels = self.decode_levels(layer, [count], [data])
+        gaussians = dequantize(levels)
+        energy = energies(gaussians.in_pixels()[1], gaussians.colors)
+        return levels.take(energy.topk(round(part * count)).indices.numpy())
 
     def encode(self, part: Levels) -> bytes:
         """A stream of Gaussians of one layer."""
