@@ -179,7 +179,7 @@ def test_version(capsys):
     assert capsys.readouterr().out == f"garv {__version__}\n"
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["encode", "--help"], ["bench", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["encode", "--help"], ["compare", "--help"], ["bench", "--help"]])
 def test_help_is_quick(arguments):
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
     seconds = []

@@ -28,9 +28,22 @@ ALLOWED: dict[str, set[str]] = {
     "decoder": {"codec", "rendering", "replay", "packing", "gaussians", "volume", "ops"},
     "measuring": {"decoder", "metrics"},
     "encoding": {"measuring", "fitting", "codec", "video"},
+    "comparing": {"measuring", "codec", "video", "volume"},
     "bench": {"decoder", "fitting", "codec", "rendering", "packing", "gaussians", "volume", "ops", PACKAGE},
     "cli": {
-        *("bench", "encoding", "measuring", "fitting", "codec", "video", "decoder", "rendering", "ops", "volume"),
+        *(
+            "bench",
+            "comparing",
+            "encoding",
+            "measuring",
+            "fitting",
+            "codec",
+            "video",
+            "decoder",
+            "rendering",
+            "ops",
+            "volume",
+        ),
         PACKAGE,
     },
     "plugin": {
