@@ -6,6 +6,7 @@ import os
 import resource
 import time
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -13,8 +14,9 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from garv_gsplat.codec import GarvFile
 from garv_gsplat.decoder import VideoDecoder
-from garv_gsplat.metrics import bits_per_pixel, ms_ssim, psnr_per_frame, temporal_consistency_per_step
+from garv_gsplat.metrics import ms_ssim, psnr_per_frame, temporal_consistency_per_step
 
 _LEAST_SECONDS = 0.2
 _Result = TypeVar("_Result")
@@ -40,7 +42,7 @@ class FileReport:
     bytes: int
     """size of the file"""
     bpp: float
-    """bits of the file per pixel of the video"""
+    """bits of the file, without sound and subtitles, per pixel of the video"""
     psnr: float | None
     """dB between the frames decoded from the file and the source's, mean over the frames; None without a source"""
     decode_fps: float
@@ -163,10 +165,12 @@ def peak_memory(device: torch.device, work: Callable[[], _Result]) -> tuple[_Res
 def report(path: str | os.PathLike[str], frames: Tensor | None, device: torch.device | str | None = None) -> FileReport:
     """Decode a file and measure it, against the source's frames [T, H, W, C] uint8 where they are given."""
     decoder = VideoDecoder(path, device=device)
+    with closing(GarvFile(path)) as file:
+        size, bpp = file.size, file.bits_per_pixel
     return FileReport(
         path=Path(path),
-        bytes=os.path.getsize(path),
-        bpp=bits_per_pixel(path, decoder.metadata),
+        bytes=size,
+        bpp=bpp,
         psnr=None if frames is None else compare(path, frames, device).psnr.mean().item(),
         decode_fps=decoding_speed(path, device),
         device=str(decoder.device),

@@ -1,16 +1,13 @@
-"""Quality and rate: PSNR, MS-SSIM and temporal consistency between videos, bits per pixel of a file."""
+"""Quality: PSNR, MS-SSIM and temporal consistency between videos."""
 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from functools import reduce
 
 import torch
 from torch import Tensor
-
-from garv_gsplat.volume import VideoInfo
 
 PSNR_CAP = 100.0
 """dB of identical frames, which have no finite PSNR; nothing counts for more, so that means stay finite and ordered."""
@@ -99,11 +96,6 @@ def ms_ssim(a: Tensor, b: Tensor) -> float | None:
         pair = [video[k : k + step].to(a.device, torch.float32).permute(0, 3, 1, 2) for video in (a, b)]
         values.append(library(*pair, data_range=peak, size_average=False))
     return torch.cat(values).double().mean().item()
-
-
-def bits_per_pixel(path: str | os.PathLike[str], info: VideoInfo) -> float:
-    """Bits of the file on disk per pixel of the video (frames x height x width)."""
-    return 8 * os.path.getsize(path) / info.pixels
 
 
 def _check(a: Tensor, b: Tensor) -> float:

@@ -109,16 +109,7 @@ def test_rate_distortion(tmp_path, monkeypatch, capsys):
     assert len(capsys.readouterr().out.splitlines()) == 6
     results = json.loads(output.read_text())
     assert results["points"][:2] == points
-    assert [point["curve"] for point in results["points"]] == [
-        "garv",
-        "av1",
-        "garv",
-        "av1",
-        "garv",
-        "garv",
-        "av1",
-        "av1",
-    ]
+    assert [point["curve"] for point in results["points"]] == [*["garv", "av1"] * 2, "garv", "garv", "av1", "av1"]
     assert [point["clip"] for point in results["points"]] == [str(first)] * 4 + [str(clips / "b.mp4")] * 4
     assert [point["settings"]["wanted_bpp"] for point in points] == [0.5, 0.5]
     assert results["machine"]["av"]

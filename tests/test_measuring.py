@@ -9,8 +9,11 @@ import pytest
 import torch
 
 from garv_gsplat import measuring
+from garv_gsplat.codec import encode, save
+from garv_gsplat.gaussians import VideoGaussians
 from garv_gsplat.measuring import peak_memory, quality, speed
 from garv_gsplat.metrics import ms_ssim, psnr_per_frame, temporal_consistency
+from garv_gsplat.volume import VideoInfo
 
 
 def pair(frames: int = 7, height: int = 20, width: int = 30) -> tuple[torch.Tensor, torch.Tensor]:
@@ -52,6 +55,15 @@ def test_all_frames_must_come():
         quality([b[:5]], a)
     with pytest.raises(ValueError, match="one shape"):
         quality([b], a[:5])
+
+
+def test_a_report_counts_sound_as_bytes_and_not_as_rate(tmp_path):
+    path, info = tmp_path / "v.garv", VideoInfo(32, 16, 4)
+    gaussians = VideoGaussians(torch.rand(5, 3), torch.full((5, 6), 0.1), torch.rand(5, 3), info)
+    save(path, encode(gaussians, tracks=bytes(3000)))
+    found = measuring.report(path, None, "cpu")
+    assert found.bytes == path.stat().st_size
+    assert found.bpp == 8 * (found.bytes - 3000) / (32 * 16 * 4)
 
 
 def test_speed():

@@ -10,14 +10,12 @@ import torch
 from garv_gsplat import metrics
 from garv_gsplat.metrics import (
     PSNR_CAP,
-    bits_per_pixel,
     ms_ssim,
     psnr,
     psnr_per_frame,
     temporal_consistency,
     temporal_consistency_per_step,
 )
-from garv_gsplat.volume import VideoInfo
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -159,9 +157,3 @@ def test_ms_ssim_wants_161_pixels():
     pytest.importorskip("pytorch_msssim")
     assert ms_ssim(textured(1, 160, 300), textured(1, 160, 300)) is None
     assert ms_ssim(textured(1, 161, 161), textured(1, 161, 161)) is not None
-
-
-def test_bits_per_pixel_counts_the_bytes_on_disk(tmp_path):
-    path = tmp_path / "clip.garv"
-    path.write_bytes(b"x" * 300)
-    assert bits_per_pixel(path, VideoInfo(width=10, height=4, frames=6)) == 10

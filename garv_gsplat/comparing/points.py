@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from garv_gsplat.codec import read_header
+from garv_gsplat.codec import GarvFile
 from garv_gsplat.comparing.baselines import encode_baseline
 from garv_gsplat.comparing.clip import Clip
-from garv_gsplat.measuring import compare, decoding_speed, peak_memory, quality, speed
+from garv_gsplat.measuring import FileQuality, compare, decoding_speed, peak_memory, quality, speed
 from garv_gsplat.video import VideoError, picture_stream, read_info, rgb_batches
 from garv_gsplat.volume import VideoInfo
 
-BYTES_COUNTED = "of a .garv all of the file; of a video the packets of its pictures alone, without sound and container"
+BYTES_COUNTED = "of a .garv the file without sound; of a video the packets of its pictures, without sound and container"
 """what stands behind `bytes` and `bpp`"""
 GARV = "garv"
 """the curve of all .garv files"""
 _BATCH = 8  # frames of a video at a time
+OnBatch = Callable[[int, torch.Tensor, torch.Tensor], None]
+"""as `measuring.quality` calls it"""
 
 
 @dataclass(frozen=True)
@@ -53,13 +55,13 @@ class Point:
 def check_size(clip: Clip, path: Path) -> None:
     """Find out before the work whether a file holds as many frames of the same size as the clip.
 
-    Raises VideoError where it does not, and what `read_info` and `read_header` raise.
+    Raises VideoError where it does not, and what `read_info` and `GarvFile` raise.
     """
-    info = read_header(path).info if _is_garv(path) else read_info(path)
-    if _size(info) != _size(clip.video.info):
+    held, wanted = _read_size(path), _size(clip.video.info)
+    if held != wanted:
         raise VideoError(
-            f"{path}: holds {_size(info)}, {clip.path} {_size(clip.video.info)}; give a file of the same frames, or "
-            "the part that it was made from"
+            f"{path}: holds {held}, {clip.path} {wanted}; give a file of the same frames, or the part that it was made "
+            "from"
         )
 
 
@@ -81,36 +83,16 @@ def measure(
     Raises what `check_size` raises, GarvFormatError, and VideoError for a file that is damaged.
     """
     check_size(clip, path)
-    frames = clip.video.frames
     step = None if on_batch is None else (lambda first, source, decoded: on_batch(len(decoded)))
-    memory = None
-    if _is_garv(path):
-        kind, size, where = GARV, os.path.getsize(path), device
-        measured = compare(path, frames, device, thorough=True, on_batch=step)
-        fps, memory = peak_memory(device, lambda: decoding_speed(path, device))
-    else:
-        stream, where = picture_stream(path), torch.device("cpu")
-        kind, size = stream.codec, stream.bytes
-        try:
-            batches = (part.to(device) for part in rgb_batches(path, _BATCH))
-            measured = quality(batches, frames, thorough=True, on_batch=step)
-        except VideoError:
-            raise
-        except ValueError as error:  # frames are missing, or not of one size
-            raise VideoError(f"{path}: {error}") from error
-        fps = speed(lambda: rgb_batches(path, _BATCH), where)
+    found, fields = (_measure_garv if _is_garv(path) else _measure_video)(clip, path, device, step)
     return Point(
         file=name or str(path),
-        curve=curve or kind,
-        bytes=size,
-        bpp=8 * size / clip.video.info.pixels,
-        psnr=measured.psnr.mean().item(),
-        ms_ssim=measured.ms_ssim,
-        temporal_consistency=measured.temporal_consistency,
-        decode_fps=fps,
-        decode_device=str(where),
-        peak_mb=memory,
+        bpp=8 * fields["bytes"] / clip.video.info.pixels,
+        psnr=found.psnr.mean().item(),
+        ms_ssim=found.ms_ssim,
+        temporal_consistency=found.temporal_consistency,
         settings=settings or {},
+        **(fields if curve is None else {**fields, "curve": curve}),
     )
 
 
@@ -138,8 +120,44 @@ def curves(points: Sequence[Point]) -> dict[str, list[Point]]:
     return {name: sorted((p for p in points if p.curve == name), key=lambda p: p.bpp) for name in names}
 
 
+def _measure_garv(
+    clip: Clip, path: Path, device: torch.device, on_batch: OnBatch | None
+) -> tuple[FileQuality, dict[str, Any]]:
+    """Quality, and those fields of a Point that are measured otherwise for a video."""
+    with closing(GarvFile(path)) as file:
+        size = file.picture_bytes
+    found = compare(path, clip.video.frames, device, thorough=True, on_batch=on_batch)
+    fps, memory = peak_memory(device, lambda: decoding_speed(path, device))
+    return found, {"curve": GARV, "bytes": size, "decode_fps": fps, "decode_device": str(device), "peak_mb": memory}
+
+
+def _measure_video(
+    clip: Clip, path: Path, device: torch.device, on_batch: OnBatch | None
+) -> tuple[FileQuality, dict[str, Any]]:
+    """As `_measure_garv`."""
+    stream = picture_stream(path)
+    try:
+        batches = (frames.to(device) for frames in rgb_batches(path, _BATCH))
+        found = quality(batches, clip.video.frames, thorough=True, on_batch=on_batch)
+    except VideoError:
+        raise
+    except ValueError as error:  # frames are missing, or not of one size
+        raise VideoError(f"{path}: {error}") from error
+    fps = speed(lambda: rgb_batches(path, _BATCH), torch.device("cpu"))
+    kind, size = stream.codec, stream.bytes
+    return found, {"curve": kind, "bytes": size, "decode_fps": fps, "decode_device": "cpu", "peak_mb": None}
+
+
 def _is_garv(path: Path) -> bool:
     return path.suffix == ".garv"
+
+
+def _read_size(path: Path) -> str:
+    """What a file holds, from its header."""
+    if not _is_garv(path):
+        return _size(read_info(path))
+    with closing(GarvFile(path)) as file:
+        return _size(file.info)
 
 
 def _size(info: VideoInfo) -> str:

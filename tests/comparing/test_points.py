@@ -12,7 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from garv_gsplat import VideoDecoder, VideoGaussians, VideoInfo, read_video, save
+from garv_gsplat import GarvFile, VideoDecoder, VideoGaussians, VideoInfo, read_video, save
+from garv_gsplat.codec import encode
 from garv_gsplat.comparing import (
     Clip,
     Panel,
@@ -32,12 +33,12 @@ from tests import media
 CPU = torch.device("cpu")
 
 
-def make_garv(path: Path, info: VideoInfo) -> Path:
-    """A few grey blobs."""
+def make_garv(path: Path, info: VideoInfo, tracks: bytes | None = None) -> Path:
+    """A few grey blobs, with sound if given."""
     generator = torch.Generator().manual_seed(0)
     means = torch.rand(50, 3, generator=generator)
     cholesky = torch.tensor([0.5, 0.0, 0.0, 0.2, 0.0, 0.2]).repeat(50, 1)
-    save(path, VideoGaussians(means, cholesky, torch.full((50, 3), 0.3), info))
+    save(path, encode(VideoGaussians(means, cholesky, torch.full((50, 3), 0.3), info), tracks=tracks))
     return path
 
 
@@ -46,7 +47,7 @@ def clip(tmp_path) -> Clip:
     return read_clip(media.make_video(tmp_path / "v.mp4"))
 
 
-def test_a_garv_counts_all_of_its_file(clip, tmp_path):
+def test_a_garv_is_decoded_and_measured(clip, tmp_path):
     path = make_garv(tmp_path / "v.garv", clip.video.info)
     point = measure(clip, path, CPU)
     decoded = VideoDecoder(path, device="cpu")[:]
@@ -57,6 +58,13 @@ def test_a_garv_counts_all_of_its_file(clip, tmp_path):
     assert point.ms_ssim is None  # under 161 pixels
     assert point.decode_fps > 0 and point.peak_mb > 0
     assert (point.decode_device, point.settings) == ("cpu", {})
+
+
+def test_a_garv_counts_all_but_its_sound(clip, tmp_path):
+    path = make_garv(tmp_path / "v.garv", clip.video.info, tracks=bytes(5000))
+    point = measure(clip, path, CPU)
+    assert point.bytes == path.stat().st_size - 5000
+    assert point.bpp == 8 * point.bytes / (64 * 48 * 12) == GarvFile(path.read_bytes()).bits_per_pixel
 
 
 def test_a_video_counts_its_pictures_alone(clip, tmp_path):
