@@ -63,7 +63,7 @@ ENCODERS = {
     "x265": Encoder("libx265", messages="39|40", crf=X26_CRF, odd_sizes=False),  # SEI
     "av1": Encoder("libsvtav1", messages="5", crf=CrfScale(first=40.0, last=63.0, per_octave=12), odd_sizes=True),
 }
-"""what `encode_baseline` has by name"""
+"""what `encode_baseline` has; encoders are called so everywhere: in commands, tables, plots and JSON"""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,9 @@ class Baseline:
     """How a file was encoded."""
 
     encoder: str
-    """FFmpeg's name"""
+    """one of ENCODERS"""
+    library: str
+    """FFmpeg's name for it"""
     preset: str
     """one of PRESETS"""
     crf: float
@@ -138,7 +140,7 @@ def encode_baseline(
         while (crf := next_crf(sizes, wanted, encoder.crf)) is not None:
             if on_trial is not None:
                 on_trial(crf)
-            encoded = _Encoding(clip, encoder, preset, crf).run(trial)
+            encoded = _Encoding(clip, name, preset, crf).run(trial)
             sizes[crf] = picture_stream(trial).bytes
             if closest(sizes, wanted) == crf:
                 trial.replace(path)
@@ -154,13 +156,14 @@ def encode_baseline(
 class _Encoding:
     """One pass over a clip."""
 
-    def __init__(self, clip: Clip, encoder: Encoder, preset: str, crf: float) -> None:
-        self.clip, self.encoder, self.preset, self.crf = clip, encoder, preset, crf
-        self.options = encoder.options(preset, crf)
+    def __init__(self, clip: Clip, name: str, preset: str, crf: float) -> None:
+        self.clip, self.name, self.preset, self.crf = clip, name, preset, crf
+        self.encoder = ENCODERS[name]
+        self.options = self.encoder.options(preset, crf)
         self.rate = clip.video.info.frame_rate.limit_denominator(1_000_000)
         self.source = next(clip.native_frames())
-        taken = {pixels.name for pixels in Codec(encoder.library, "w").video_formats}
-        self.pixel_format = choose_format(self.source, taken, encoder.odd_sizes)
+        taken = {pixels.name for pixels in Codec(self.encoder.library, "w").video_formats}
+        self.pixel_format = choose_format(self.source, taken, self.encoder.odd_sizes)
 
     def run(self, path: Path) -> Baseline:
         """Write the file; raises FFmpegError where the encoder refuses."""
@@ -175,7 +178,8 @@ class _Encoding:
                     container.mux(packet)
             color = {name: int(getattr(stream.codec_context, attribute)) for name, attribute in COLOR.items()}
         return Baseline(
-            encoder=self.encoder.library,
+            encoder=self.name,
+            library=self.encoder.library,
             preset=self.preset,
             crf=self.crf,
             options=self.options,

@@ -32,7 +32,7 @@ class Point:
 
     file: str
     curve: str
-    """the curve it lies on: of .garv files "garv", of baselines their encoder, of other videos their codec"""
+    """the curve it lies on: "garv", of baselines one of ENCODERS, of other videos their codec, as in "h264 files" """
     bytes: int
     """see BYTES_COUNTED"""
     bpp: float
@@ -144,8 +144,9 @@ def _measure_video(
     except ValueError as error:  # frames are missing, or not of one size
         raise VideoError(f"{path}: {error}") from error
     fps = speed(lambda: rgb_batches(path, _BATCH), torch.device("cpu"))
-    kind, size = stream.codec, stream.bytes
-    return found, {"curve": kind, "bytes": size, "decode_fps": fps, "decode_device": "cpu", "peak_mb": None}
+    # not the codec's name alone: a baseline's encoder may be called so, and such files were made in another way
+    curve = f"{stream.codec} files"
+    return found, {"curve": curve, "bytes": stream.bytes, "decode_fps": fps, "decode_device": "cpu", "peak_mb": None}
 
 
 def _is_garv(path: Path) -> bool:

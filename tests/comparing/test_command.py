@@ -40,10 +40,12 @@ def test_files_and_baselines(tmp_path, source, capsys):
     output = capsys.readouterr()
     table, closing = output.out.rsplit("BD-rate", 1)[0], output.out.splitlines()[-1]
     facts = json.loads(outputs["c.json"].read_text())
-    assert [point["curve"] for point in facts["points"]] == ["garv", "h264", "x264", "x264", "av1", "av1"]
+    assert [point["curve"] for point in facts["points"]] == ["garv", "h264 files", "x264", "x264", "av1", "av1"]
+    assert [point["settings"]["encoder"] for point in facts["points"][2:]] == ["x264", "x264", "av1", "av1"]
     for point in facts["points"]:
         (line,) = [line for line in table.splitlines() if f" {point['file']} " in line]
         values = (
+            point["curve"],
             f"{point['bytes']:,}",
             f"{point['bpp']:.4f}",
             f"{point['psnr']:.2f}",
