@@ -20,6 +20,8 @@ import tyro
 
 import garv_gsplat as garv
 from garv_gsplat.bench.machine import describe
+from garv_gsplat.cli.compare import EncoderName, EncoderPreset
+from garv_gsplat.cli.encode import PresetName
 from garv_gsplat.cli.outputs import whole_file
 from garv_gsplat.comparing import ENCODERS, Clip, Point, encoder_versions, measure, measure_baseline, read_clip
 from garv_gsplat.encoding import fit_device
@@ -31,9 +33,9 @@ def main(
     output: tyro.conf.Positional[Path],
     clips: tyro.conf.Positional[tuple[Path, ...]],
     bpp: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4),
-    presets: tuple[str, ...] = ("garv",),
-    encoders: tuple[str, ...] = tuple(ENCODERS),
-    encoder_preset: str = "medium",
+    presets: tuple[PresetName, ...] = ("garv",),
+    encoders: tuple[EncoderName, ...] = tuple(ENCODERS),
+    encoder_preset: EncoderPreset = "medium",
     device: str | None = None,
 ) -> None:
     """Add every point that is not there yet.
