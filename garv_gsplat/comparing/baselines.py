@@ -23,7 +23,8 @@ from av.video.stream import VideoStream
 from garv_gsplat.comparing.clip import Clip
 from garv_gsplat.comparing.crf import CrfScale, closest, next_crf
 from garv_gsplat.comparing.planes import choose_format, convert, without_range
-from garv_gsplat.video import VideoError, display_matrix, picture_stream
+from garv_gsplat.video import VideoError, display_matrix, picture_stream, read_color
+from garv_gsplat.volume import ColorInfo
 
 GOP = 250
 """frames from key frame to key frame at most, for every encoder; x264's and x265's own choice"""
@@ -32,8 +33,8 @@ PRESETS = {
     **{"medium": 6, "slow": 5, "slower": 4, "veryslow": 3, "placebo": 2},
 }
 """presets by the names of x264 and x265, fastest first, and the number that SVT-AV1 is given for them"""
-COLOR = {"range": "color_range", "matrix": "colorspace", "primaries": "color_primaries", "transfer": "color_trc"}
-"""how a stream's colours are described: names in reports, and PyAV's"""
+COLOR = ("color_range", "colorspace", "color_primaries", "color_trc")
+"""PyAV's names for how a stream's colours are described"""
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,8 @@ class Baseline:
     """what the encoder was given"""
     native_planes: bool
     """whether that is what the source decodes to"""
-    color: dict[str, int]
-    """code points of ITU-T H.273 that the stream carries, 2 for unspecified; range: 1 limited, 2 full, 0 unspecified"""
+    color: ColorInfo
+    """what the stream says about its colours"""
 
 
 def check_encoder(name: str) -> None:
@@ -176,7 +177,7 @@ class _Encoding:
                 for packet in chain.from_iterable(map(pictures.filter, stream.encode(frame))):
                     packet.stream = stream
                     container.mux(packet)
-            color = {name: int(getattr(stream.codec_context, attribute)) for name, attribute in COLOR.items()}
+            color = read_color(stream.codec_context)
         return Baseline(
             encoder=self.name,
             library=self.encoder.library,
@@ -199,7 +200,7 @@ class _Encoding:
         if self.clip.video.info.frames < 3:
             context.max_b_frames = 0  # x265 gives such short videos garbage for decoding times (its issue 781)
         given = convert(self.source, self.pixel_format)
-        for attribute in COLOR.values():
+        for attribute in COLOR:
             setattr(context, attribute, getattr(given, attribute))
         turn = display_matrix(self.source)
         if turn is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from garv_gsplat.video.color import read_color
 from garv_gsplat.video.frames import Video, VideoError, estimate_bytes, video_from_array
 from garv_gsplat.video.orientation import display_matrix
 from garv_gsplat.video.reader import read_info, read_video
@@ -20,6 +21,7 @@ __all__ = [
     "estimate_bytes",
     "native_frames",
     "picture_stream",
+    "read_color",
     "read_info",
     "read_tracks",
     "read_video",

@@ -14,6 +14,7 @@ from garv_gsplat.comparing import ENCODERS, PRESETS, Baseline, Clip, encode_base
 from garv_gsplat.comparing.planes import convert
 from garv_gsplat.measuring import quality
 from garv_gsplat.video import VideoError, picture_stream, read_info, rgb_batches
+from garv_gsplat.volume import ColorInfo, VideoInfo
 from tests import media
 
 FAST = "ultrafast"
@@ -33,6 +34,11 @@ def psnr(clip: Clip, path: Path) -> float:
 def packets(path: Path) -> list[av.Packet]:
     with av.open(str(path)) as container:
         return [packet for packet in container.demux(video=0) if packet.size]
+
+
+def as_shown(info: VideoInfo) -> VideoInfo:
+    """An unspecified range is the limited one, and x265 and SVT-AV1 say so."""
+    return replace(info, color=replace(info.color, full_range=bool(info.color.full_range)))
 
 
 def tagged(path: Path, matrix: int, color_range: int) -> Path:
@@ -64,7 +70,7 @@ def test_the_rate_is_met(tmp_path, name):
     assert (baseline.preset, baseline.gop) == (FAST, 250)
     assert f"{baseline.crf:g}" in " ".join(baseline.options.values())
     assert psnr(clip, path) > 30
-    assert read_info(path) == clip.video.info
+    assert as_shown(read_info(path)) == as_shown(clip.video.info)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out.mp4", "v.mp4"]
 
 
@@ -74,7 +80,7 @@ def test_the_rate_is_met(tmp_path, name):
 def test_colours_are_the_source_s(tmp_path, name, matrix, color_range):
     path = tmp_path / "out.mp4"
     clip, baseline = encode(tagged(tmp_path / "v.mp4", matrix, color_range), name, MOST, path)
-    assert baseline.color == {"range": color_range, "matrix": matrix, "primaries": 1, "transfer": 1}
+    assert baseline.color == clip.video.info.color == ColorInfo(1, 1, matrix, full_range=color_range == 2)
     assert baseline.native_planes
     with av.open(str(path)) as container:
         frame = next(container.decode(video=0))
@@ -114,7 +120,7 @@ def test_native_frames_are_not_touched(tmp_path):
 def test_a_turned_video_is_turned(tmp_path, name):
     clip, baseline = encode(media.make_rotated(tmp_path / "v.mp4", 90, True), name, MOST, tmp_path / "out.mp4")
     assert baseline.native_planes
-    assert read_info(tmp_path / "out.mp4") == clip.video.info
+    assert as_shown(read_info(tmp_path / "out.mp4")) == as_shown(clip.video.info)
     assert psnr(clip, tmp_path / "out.mp4") > 44
 
 
