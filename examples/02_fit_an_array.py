@@ -14,7 +14,6 @@ import tyro
 
 import garv_gsplat as garv
 from garv_gsplat.measuring import compare
-from garv_gsplat.metrics import bits_per_pixel
 
 
 def moving_blobs(frames: int, width: int, height: int) -> np.ndarray:
@@ -44,7 +43,7 @@ def main(output_dir: Path = Path("outputs"), num_gaussians: int = 200, steps: in
     path = output_dir / "blobs.garv"
     size = garv.save(path, result.data)
     quality = compare(path, video.frames)
-    print(f"{path}: {size} bytes, {bits_per_pixel(path, video.info):.3f} bpp, {quality.psnr.mean():.2f} dB")
+    print(f"{path}: {size} bytes, {garv.GarvFile(result.data).bits_per_pixel:.3f} bpp, {quality.psnr.mean():.2f} dB")
 
     # One row a Gaussian: where it is in (x, y, t), the Cholesky factor of its covariance, and its colour.
     gaussians = garv.load(path)

@@ -11,10 +11,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from garv_gsplat import PRESETS, FitConfig, GarvFile, VideoDecoder, __version__, load, read_info, read_video
-from garv_gsplat.cli import main
+from garv_gsplat import (
+    PRESETS,
+    FitConfig,
+    GarvFile,
+    VideoDecoder,
+    VideoGaussians,
+    VideoInfo,
+    __version__,
+    codec,
+    load,
+    read_info,
+    read_video,
+    save,
+)
+from garv_gsplat.cli import BAD_INPUT, main
 from garv_gsplat.cli.decode import Decode
 from garv_gsplat.cli.encode import Encode
 from garv_gsplat.metrics import psnr
@@ -166,6 +180,22 @@ def test_info(tmp_path, capsys):
         assert part in text
 
 
+def test_info_of_a_file_with_sound(tmp_path, capsys):
+    path = tmp_path / "v.garv"
+    gaussians = VideoGaussians(torch.rand(5, 3), torch.full((5, 6), 0.1), torch.rand(5, 3), VideoInfo(32, 16, 4))
+    data = codec.encode(gaussians, tracks=bytes(3000))
+    save(path, data)
+    assert main(["info", str(path), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["bytes"], facts["track_bytes"]) == (len(data), 3000)
+    assert facts["bits_per_pixel"] == 8 * (len(data) - 3000) / (32 * 16 * 4)
+    assert main(["info", str(path)]) == 0
+    assert f"{len(data):,} bytes, 3,000 of them sound and subtitles" in capsys.readouterr().out
+    save(path, data[:-1] + b"?")
+    assert main(["info", str(path)]) == BAD_INPUT
+    assert "tracks" in capsys.readouterr().err
+
+
 def test_presets(tmp_path, capsys):
     assert Encode(Path(), Path())._config() == FitConfig()
     with pytest.raises(SystemExit):
@@ -179,7 +209,7 @@ def test_version(capsys):
     assert capsys.readouterr().out == f"garv {__version__}\n"
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["encode", "--help"], ["bench", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["encode", "--help"], ["compare", "--help"], ["bench", "--help"]])
 def test_help_is_quick(arguments):
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
     seconds = []

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from garv_gsplat import VideoDecoder, read_info
+from garv_gsplat import PRESETS, VideoDecoder, read_info
 from tests import media
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -89,6 +89,39 @@ def test_measure(encoded, tmp_path):
     assert row["ms_ssim"] is None
     line = example("benchmarks/results_table").table([row])
     assert f"| clip, 64x48, 12 frames | `a command` | {row['device']} | 1.5 s | {row['bytes']:,} bytes |" in line
+
+
+def test_rate_distortion(tmp_path, monkeypatch, capsys):
+    """Made in three calls: what is there already is kept, a rate and a clip are added."""
+    monkeypatch.setattr(PRESETS["garv"], "steps", 3)
+    rate_distortion, plot = example("benchmarks/rate_distortion"), example("benchmarks/rate_distortion_plot")
+    clips, output = tmp_path / "clips", tmp_path / "results.json"
+    clips.mkdir()
+    first = media.make_video(clips / "a.mp4", media.pattern(3))
+    (clips / "notes.txt").touch()
+    options = {"encoders": ("av1",), "encoder_preset": "ultrafast", "device": "cpu"}
+    rate_distortion.main(output, (clips,), bpp=(0.5,), **options)
+    points = json.loads(output.read_text())["points"]
+    media.make_video(clips / "b.mp4", media.pattern(2))
+    capsys.readouterr()
+    for _ in range(2):
+        rate_distortion.main(output, (clips,), bpp=(0.5, 1.0), **options)
+    assert len(capsys.readouterr().out.splitlines()) == 6
+    results = json.loads(output.read_text())
+    assert results["points"][:2] == points
+    assert [point["curve"] for point in results["points"]] == [*["garv", "av1"] * 2, "garv", "garv", "av1", "av1"]
+    assert [point["clip"] for point in results["points"]] == [str(first)] * 4 + [str(clips / "b.mp4")] * 4
+    assert [point["settings"]["wanted_bpp"] for point in points] == [0.5, 0.5]
+    assert results["machine"]["av"]
+    plot.main(output, tmp_path / "curves.svg")
+    plot.main(output, tmp_path / "curves.png", measure="temporal_consistency")
+    assert (tmp_path / "curves.svg").stat().st_size > 0
+    assert size_of(tmp_path / "curves.png")[0] > 1000  # two panels
+
+    results["machine"]["torch"] = "0"
+    output.write_text(json.dumps(results))
+    with pytest.raises(SystemExit, match="was measured elsewhere or with other versions; give another file"):
+        rate_distortion.main(output, (clips,), bpp=(0.5,), **options)
 
 
 def test_every_example_is_short_and_tested():

@@ -17,7 +17,7 @@ ROOT = Path(garv_gsplat.__file__).parent
 ALLOWED: dict[str, set[str]] = {
     "ops": set(),
     "volume": set(),
-    "metrics": {"volume"},
+    "metrics": set(),
     "video": {"volume"},
     "gaussians": {"volume", "ops"},
     "rendering": {"gaussians", "volume", "ops"},
@@ -26,12 +26,13 @@ ALLOWED: dict[str, set[str]] = {
     "fitting": {"rendering", "codec", "video", "metrics", "gaussians", "volume", "ops"},
     "replay": {"packing", "ops"},
     "decoder": {"codec", "rendering", "replay", "packing", "gaussians", "volume", "ops"},
-    "measuring": {"decoder", "metrics"},
+    "measuring": {"decoder", "codec", "metrics"},
     "encoding": {"measuring", "fitting", "codec", "video"},
+    "comparing": {"measuring", "codec", "video", "volume"},
     "bench": {"decoder", "fitting", "codec", "rendering", "packing", "gaussians", "volume", "ops", PACKAGE},
     "cli": {
-        *("bench", "encoding", "measuring", "fitting", "codec", "video", "decoder", "rendering", "ops", "volume"),
-        PACKAGE,
+        *("bench", "comparing", "encoding", "measuring", "fitting", "codec", "video", "decoder", "rendering", "ops"),
+        *("volume", PACKAGE),
     },
     "plugin": {
         *("fitting", "codec", "rendering", "decoder", "measuring", "metrics", "video", "gaussians", "volume", "ops")

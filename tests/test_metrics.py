@@ -8,8 +8,14 @@ import pytest
 import torch
 
 from garv_gsplat import metrics
-from garv_gsplat.metrics import PSNR_CAP, bits_per_pixel, ms_ssim, psnr, psnr_per_frame
-from garv_gsplat.volume import VideoInfo
+from garv_gsplat.metrics import (
+    PSNR_CAP,
+    ms_ssim,
+    psnr,
+    psnr_per_frame,
+    temporal_consistency,
+    temporal_consistency_per_step,
+)
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -64,9 +70,10 @@ def test_identical_frames_are_100_db_and_nothing_is_more():
 
 def test_large_frames_are_summed_in_pieces_without_losing_any(monkeypatch):
     a, b = noise(2, 31, 13, 3), noise(2, 31, 13, 3, seed=1)
-    whole = psnr_per_frame(a, b)
+    whole = psnr_per_frame(a, b), temporal_consistency_per_step(a, b)
     monkeypatch.setattr(metrics, "CHUNK_VALUES", 100)
-    assert torch.equal(psnr_per_frame(a, b), whole)
+    assert torch.equal(psnr_per_frame(a, b), whole[0])
+    assert torch.equal(temporal_consistency_per_step(a, b), whole[1])
 
 
 @pytest.mark.parametrize("channels", [1, 8])
@@ -75,7 +82,43 @@ def test_other_channel_counts(channels):
     assert psnr(a, a) == PSNR_CAP
 
 
-@pytest.mark.parametrize("metric", [psnr, psnr_per_frame, ms_ssim])
+def test_errors_that_stay_are_consistent():
+    a = textured(4, 20, 30)
+    assert temporal_consistency(a, a // 2 + 60) < 100  # an error that follows what moves
+    assert temporal_consistency(a, a) == PSNR_CAP
+    still = a[:1].expand(4, -1, -1, -1)
+    assert temporal_consistency(still, (still // 2) + 60) == PSNR_CAP
+
+
+def test_errors_that_flicker_are_not():
+    """An error of 1 that changes its sign changes by 2 a frame."""
+    a = torch.full((3, 5, 7, 3), 100, dtype=torch.uint8)
+    b = a + torch.tensor([1, -1, 1]).to(torch.uint8)[:, None, None, None]  # -1 wraps around to 99
+    assert temporal_consistency_per_step(a, b).tolist() == pytest.approx([20 * math.log10(255 / 2)] * 2)
+    assert psnr(a, b) - temporal_consistency(a, b) == pytest.approx(20 * math.log10(2))
+
+
+def test_independent_errors_cost_3_db():
+    generator = torch.Generator().manual_seed(0)
+    a = torch.full((20, 64, 64, 3), 0.5)
+    b = a + 0.05 * torch.randn(a.shape, generator=generator)
+    assert psnr(a, b) - temporal_consistency(a, b) == pytest.approx(10 * math.log10(2), abs=0.02)  # 12 288 values each
+
+
+def test_changes_do_not_wrap_around():
+    black, white = (torch.full((1, 4, 4, 3), value, dtype=torch.uint8) for value in (0, 255))
+    a, b = torch.cat([black, white]), torch.cat([white, black])
+    assert temporal_consistency(a, b) == pytest.approx(20 * math.log10(255 / 510))
+    assert temporal_consistency(a.double() / 255, b.double() / 255) == pytest.approx(20 * math.log10(255 / 510))
+
+
+def test_a_single_frame_does_not_change():
+    a = noise(1, 4, 4, 3)
+    assert temporal_consistency(a, a) is None
+    assert len(temporal_consistency_per_step(a, a)) == 0
+
+
+@pytest.mark.parametrize("metric", [psnr, psnr_per_frame, ms_ssim, temporal_consistency, temporal_consistency_per_step])
 @pytest.mark.parametrize(
     ("a", "b", "message"),
     [
@@ -114,9 +157,3 @@ def test_ms_ssim_wants_161_pixels():
     pytest.importorskip("pytorch_msssim")
     assert ms_ssim(textured(1, 160, 300), textured(1, 160, 300)) is None
     assert ms_ssim(textured(1, 161, 161), textured(1, 161, 161)) is not None
-
-
-def test_bits_per_pixel_counts_the_bytes_on_disk(tmp_path):
-    path = tmp_path / "clip.garv"
-    path.write_bytes(b"x" * 300)
-    assert bits_per_pixel(path, VideoInfo(width=10, height=4, frames=6)) == 10

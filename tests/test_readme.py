@@ -22,6 +22,7 @@ INSTALLS = {
     "pip install .",
     "CUDA_HOME=/usr/local/cuda pip install .",
     'pip install ".[nerfstudio]"',
+    'pip install ".[compare]"',
     "pip install . --no-build-isolation",
 }
 """what tests/test_packaging.py builds and installs, and .ci/run compiles"""
@@ -64,6 +65,8 @@ def test_commands_of_garv(folder, few_steps, capsys):
     assert read_info("out.mp4").frames == 100
     assert len(VideoDecoder("part.garv", device="cpu")) == 50
     assert json.loads(Path("bench.json").read_text())["results"]
+    assert len(json.loads(Path("compare.json").read_text())["points"]) == 7
+    assert Path("compare.png").stat().st_size > 0
 
 
 def test_python_example(folder, few_steps, capsys):

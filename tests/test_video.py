@@ -207,8 +207,10 @@ def test_progress(tmp_path):
     assert seen == list(range(1, 8))
 
 
-def test_info_does_not_decode_everything(tmp_path, monkeypatch):
-    path = media.make_video(tmp_path / "clip.mp4", media.pattern(60, 16, 16))
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "libsvtav1"])
+def test_info_does_not_decode_everything(tmp_path, monkeypatch, codec):
+    monkeypatch.setenv("SVT_LOG", "0")
+    path = media.make_video(tmp_path / "clip.mp4", media.pattern(60, 16, 16), codec=codec)
     taken = []
     frames = container_module.Source.frames
 

@@ -50,7 +50,7 @@ def main(
     frames = garv.read_video(video).frames
     decoder = garv.VideoDecoder(file, device=device)
     measured = report(file, frames, device)
-    quality = compare(file, frames, device, with_ms_ssim=True)
+    quality = compare(file, frames, device, thorough=True)
     row = {
         "clip": clip or video.stem,
         "width": decoder.metadata.width,
@@ -63,6 +63,7 @@ def main(
         "bpp": measured.bpp,
         "psnr": measured.psnr,
         "ms_ssim": quality.ms_ssim,
+        "temporal_consistency": quality.temporal_consistency,
         "fit_seconds": fit_seconds,
         "decode_fps": measured.decode_fps,
         "versions": {"garv_gsplat": garv.__version__, "torch": torch.__version__, "python": platform.python_version()},

@@ -6,10 +6,10 @@ import math
 from typing import TYPE_CHECKING
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
 from garv_gsplat.bench.machine import device_name
+from garv_gsplat.cli.display import wide_console
 
 if TYPE_CHECKING:
     from garv_gsplat.bench.ablation import Ablation
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from garv_gsplat.bench.checking import Bounds
     from garv_gsplat.bench.suite import Row
     from garv_gsplat.bench.timing import Timing
-
-_WIDTH = 220  # where the output is no terminal
 
 
 def opening(settings: Settings, ceilings: Ceilings) -> str:
@@ -49,7 +47,7 @@ def print_target(rows: list[Row], device: torch.device) -> None:
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(*_cells(row, device))
-    console = _console()
+    console = wide_console()
     console.print(table)
     for line in _work(rows):
         console.print(line, soft_wrap=True, highlight=False)
@@ -76,7 +74,7 @@ def print_ablation(table: Ablation) -> None:
             f"{row.error.maximum:.2g}",
             f"{row.psnr:.1f}",
         )
-    _console().print(shown)
+    wide_console().print(shown)
 
 
 def summary(settings: Settings, bounds: Bounds, rows: list[Row], ablations: list[Ablation]) -> str:
@@ -159,8 +157,3 @@ def _work(rows: list[Row]) -> list[str]:
     if rows[0].memory.allocated is not None:
         notes.append("peak memory: of torch's tensors (in use on the whole device afterwards)")
     return [*lines.values(), "  " + "; ".join(notes)]
-
-
-def _console() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=_WIDTH)

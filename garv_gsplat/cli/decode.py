@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from garv_gsplat.cli import CommandError
+from garv_gsplat.cli.outputs import new_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -78,15 +77,8 @@ def _image_folder(folder: Path, info: VideoInfo) -> Iterator[Callable[[Tensor], 
     """A function that appends frames to a new folder, which appears when all of them are written."""
     from PIL import Image
 
-    from garv_gsplat.video import check_writable
-
     if info.channels not in (1, 3, 4):
         raise CommandError(f"{folder}: PNG files hold 1, 3 or 4 channels, the video has {info.channels}")
-    if folder.exists():
-        raise CommandError(f"{folder}: is already there; give the name of a new folder")
-    check_writable(folder)
-    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    part.mkdir()
     written = 0
 
     def write(frames: Tensor) -> None:
@@ -95,8 +87,5 @@ def _image_folder(folder: Path, info: VideoInfo) -> Iterator[Callable[[Tensor], 
             Image.fromarray(pixels.squeeze(-1) if info.channels == 1 else pixels).save(part / f"{written:06d}.png")
             written += 1
 
-    try:
+    with new_folder(folder) as part:
         yield write
-        part.rename(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)  # gone already when all went well

@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+WIDTH = 220
+"""columns of tables where the output is no terminal"""
+
 
 @contextmanager
 def progress_bars() -> Iterator[Progress]:
@@ -41,6 +44,12 @@ def result(line: str) -> None:
     """One line of the result, on stdout, never wrapped."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
+
+
+def wide_console() -> Console:
+    """Where tables go: stdout, with room for all columns where that is no terminal."""
+    console = Console()
+    return console if console.is_terminal else Console(width=WIDTH)
 
 
 def gibibytes(count: int) -> str:

@@ -30,14 +30,14 @@ class Info:
 
         file = GarvFile(self.file)
         file.read()
+        file.tracks()
         facts = {"file": str(self.file), **_facts(file), "kernels": serving()}
         result(json.dumps(facts, indent=2) if self.json else _text(facts))
         return 0
 
 
 def _facts(file: GarvFile) -> dict[str, Any]:
-    info, tracks = file.info, file.tracks()
-    size = file.size - (0 if tracks is None else len(tracks))
+    info, size = file.info, file.picture_bytes
     return {
         "format_version": file.version,
         "codec": file.codec,
@@ -51,7 +51,7 @@ def _facts(file: GarvFile) -> dict[str, Any]:
         "num_gaussians": file.num_gaussians,
         "bytes": file.size,
         "track_bytes": file.size - size,
-        "bits_per_pixel": 8 * size / info.pixels,
+        "bits_per_pixel": file.bits_per_pixel,
         "bits_per_gaussian": 8 * size / file.num_gaussians if file.num_gaussians else None,
         "chunks": len(file.chunks),
         "layer_bytes": _layer_bytes(file),

@@ -49,7 +49,7 @@ class Truncate:
         save(self.output, data)
         made = GarvFile(data)
         result(
-            f"{self.output}: {made.size:,} bytes of {file.size:,}, {8 * made.size / made.info.pixels:.4f} bpp, "
+            f"{self.output}: {made.size:,} bytes of {file.size:,}, {made.bits_per_pixel:.4f} bpp, "
             f"{made.num_gaussians:,} of {file.num_gaussians:,} Gaussians"
         )
         return 0

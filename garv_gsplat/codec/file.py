@@ -64,6 +64,17 @@ class GarvFile:
         """Bytes of the file."""
         return self.source.size
 
+    @property
+    def picture_bytes(self) -> int:
+        """Bytes of the file without sound and subtitles."""
+        tracks = self.layout.sections.get("tracks") if self.layout is not None else None
+        return self.size - (0 if tracks is None else tracks.size)
+
+    @property
+    def bits_per_pixel(self) -> float:
+        """Bits of the file, without sound and subtitles, per pixel of the video (frames x height x width)."""
+        return 8 * self.picture_bytes / self.info.pixels
+
     def find(self, low: Sequence[float], high: Sequence[float]) -> list[int]:
         """Indices of the chunks whose Gaussians reach into a box of x, y, t in pixels and frames."""
         return [k for k, chunk in enumerate(self.chunks) if chunk.reach.meets(low, high)]

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from garv_gsplat.video.color import read_color
 from garv_gsplat.video.frames import Video, VideoError, estimate_bytes, video_from_array
+from garv_gsplat.video.orientation import display_matrix
 from garv_gsplat.video.reader import read_info, read_video
+from garv_gsplat.video.streaming import PictureStream, native_frames, picture_stream, rgb_batches
 from garv_gsplat.video.tracks import add_tracks, read_tracks
 from garv_gsplat.video.writer import VideoWriter, check_writable
 
 __all__ = [
+    "PictureStream",
     "Video",
     "VideoError",
     "VideoWriter",
     "add_tracks",
     "check_writable",
+    "display_matrix",
     "estimate_bytes",
+    "native_frames",
+    "picture_stream",
+    "read_color",
     "read_info",
     "read_tracks",
     "read_video",
+    "rgb_batches",
     "video_from_array",
 ]

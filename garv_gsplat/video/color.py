@@ -7,6 +7,7 @@ range (16 to 235) where these are unspecified. It leaves primaries and transfer 
 from __future__ import annotations
 
 import av
+from av.video.codeccontext import VideoCodecContext
 
 from garv_gsplat.volume import UNSPECIFIED, ColorInfo, VideoInfo
 
@@ -19,8 +20,8 @@ MATRICES = frozenset({BT709, 4, 5, SMPTE170M, 7, 9})
 """those that swscale converts"""
 
 
-def read_color(frame: av.VideoFrame) -> ColorInfo:
-    """What a decoded frame says about its colours: the stream's own words, the container's where it has none."""
+def read_color(frame: av.VideoFrame | VideoCodecContext) -> ColorInfo:
+    """What a frame or stream says about its colours; a decoded frame repeats the stream, or else the container."""
     codes = (frame.color_primaries, frame.color_trc, frame.colorspace)
     # FFmpeg numbers what H.273 does not know (V-Log) from 256 on
     known = [code if code <= 255 else UNSPECIFIED for code in codes]

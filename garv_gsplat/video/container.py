@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -29,21 +29,12 @@ CUT_FRAMES = 3
 def read_container(path: Path, window: Window, on_frame: Callable[[int], None] | None) -> Video:
     """Decode the part of a video file that the window asks for."""
     with open_source(path) as source:
-        clock = _Clock(source)
+        clock = Clock(source)
         buffer: FrameBuffer | None = None
         ticks: list[int | None] = []
         notes: list[str] = []
-        complete = True
-        for frame in source.frames():
-            if clock.count == 0:
-                color, rotation = read_color(frame), read_rotation(frame)
-            seconds = clock.read(frame)
-            if window.starts_after(seconds, clock.slack):
-                continue
-            if window.ends_before(seconds, clock.slack) or len(ticks) == window.limit:
-                complete = False
-                break
-            pixels = _upright(path, frame)
+        for frame in clock.frames(window):
+            pixels = upright(path, frame)
             if buffer is None:
                 buffer = FrameBuffer(*pixels.shape[:2])
                 notes = _source_notes(source, frame)
@@ -52,15 +43,16 @@ def read_container(path: Path, window: Window, on_frame: Callable[[int], None] |
             ticks.append(frame.pts)
             if on_frame is not None:
                 on_frame(buffer.count)
-        if clock.count == 0:
+        if clock.first is None:
             raise source.no_frames_error()
         if buffer is None:
             raise window.empty_error(path.name, clock.seconds)
         timing = find_timing(ticks, source.stream.time_base, source.rates)
         notes += [timing.note] if timing.note else []
-        notes += _damage_notes(source, clock, complete)
+        notes += _damage_notes(source, clock)
         frames = buffer.finish()
     count, height, width, channels = frames.shape
+    color, rotation = read_color(clock.first), read_rotation(clock.first)
     info = VideoInfo(width, height, count, timing.frame_rate, timing.timestamps, channels, color, rotation)
     return Video(frames, info, tuple(notes))
 
@@ -123,7 +115,7 @@ def _scan(path: Path) -> _Scan:
         head = list(itertools.islice(frames, CHECKED_FRAMES))
         if not head:
             raise source.no_frames_error()
-        height, width = _upright(path, head[0]).shape[:2]
+        height, width = upright(path, head[0]).shape[:2]
         color, rotation = read_color(head[0]), read_rotation(head[0])
         decoded = [frame.pts for frame in head]
         # fields of an interlaced video may come in packets of their own
@@ -138,7 +130,7 @@ def _scan(path: Path) -> _Scan:
 def _packet_ticks(path: Path) -> list[int] | None:
     """Sorted timestamps of all frames, from the packets alone; None when packets do not tell."""
     with open_source(path) as source:
-        if source.stream.codec_context.name not in PACKET_IS_FRAME:
+        if source.codec not in PACKET_IS_FRAME:
             return None
         shown, count = [], 0
         try:
@@ -155,30 +147,44 @@ def _packet_ticks(path: Path) -> list[int] | None:
         return sorted(shown)
 
 
-class _Clock:
-    """Tells when a frame is shown, in seconds from the first one."""
+class Clock:
+    """Tells when frames are shown, in seconds from the first one, and so which of them a window keeps."""
 
     def __init__(self, source: Source) -> None:
         self.count = 0
+        self.first: av.VideoFrame | None = None  # the video's, whether the window keeps it or not
+        self.complete = True  # whether the window reaches to the video's end
         self.seconds = Fraction(0)
         self.slack = source.stream.time_base / 2  # half a tick: how exactly a time is known
         self._source = source
-        self._first: int | None = None
 
-    def read(self, frame: av.VideoFrame) -> Fraction:
+    def frames(self, window: Window) -> Iterator[av.VideoFrame]:
+        """Decode the frames that the window keeps."""
+        taken = 0
+        for frame in self._source.frames():
+            seconds = self._read(frame)
+            if window.starts_after(seconds, self.slack):
+                continue
+            if window.ends_before(seconds, self.slack) or taken == window.limit:
+                self.complete = False
+                return
+            taken += 1
+            yield frame
+
+    def _read(self, frame: av.VideoFrame) -> Fraction:
         """Seconds of the next frame; counted from the rate where the file has no timestamps."""
-        if self.count == 0:
-            self._first = frame.pts
-        if frame.pts is None or self._first is None:
+        if self.first is None:
+            self.first = frame
+        if frame.pts is None or self.first.pts is None:
             self.seconds = self.count / self._source.rate
         else:
-            self.seconds = (frame.pts - self._first) * self._source.stream.time_base
+            self.seconds = (frame.pts - self.first.pts) * self._source.stream.time_base
         self.count += 1
         return self.seconds
 
 
-def _upright(path: Path, frame: av.VideoFrame) -> np.ndarray:
-    """[H, W, 3] uint8, turned as the display matrix says."""
+def upright(path: Path, frame: av.VideoFrame) -> np.ndarray:
+    """[H, W, 3] uint8, turned as the display matrix says; raises VideoError for colours that are not known."""
     try:
         pixels = frame.to_ndarray(format="rgb24")
     except av.error.FFmpegError as error:
@@ -216,12 +222,12 @@ def _source_notes(source: Source, frame: av.VideoFrame) -> list[str]:
     return notes
 
 
-def _damage_notes(source: Source, clock: _Clock, complete: bool) -> list[str]:
+def _damage_notes(source: Source, clock: Clock) -> list[str]:
     """A line when the file has less in it than it should."""
     if source.damage.failures:
         reason = source.damage.reason
         return [f"the file is damaged ({reason}): {clock.count} frames could be decoded, the rest is left out"]
-    if not complete:
+    if not clock.complete:
         return []
     container = source.container
     if container.duration is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -47,6 +47,12 @@ def read_images(
         if on_frame is not None:
             on_frame(buffer.count)
     return Video(buffer.finish(), info, tuple(notes))
+
+
+def image_frames(path: Path, window: Window) -> Iterator[np.ndarray]:
+    """The images of a folder one by one, [H, W, 3] uint8."""
+    for file in _scan(path, window, None)[0]:
+        yield _decode(file)[0]
 
 
 def images_info(path: Path, window: Window, frame_rate: int | float | Fraction | None) -> VideoInfo:

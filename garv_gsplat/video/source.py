@@ -44,6 +44,11 @@ class Source:
     """seconds at which the last packet read so far ends, sound included"""
 
     @property
+    def codec(self) -> str:
+        """What the pictures are coded as, whatever decodes them: h264, hevc, av1, ..."""
+        return self.stream.codec_context.codec.canonical_name
+
+    @property
     def rates(self) -> tuple[Fraction | None, Fraction | None]:
         """Frames per second, as the container says or FFmpeg guesses; the guess is the rounder number."""
         return self.stream.guessed_rate, self.stream.average_rate

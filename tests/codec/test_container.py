@@ -238,9 +238,18 @@ def test_sound_rides_along():
     data = encode(gaussians, tracks=tracks)
     assert GarvFile(data).tracks() == tracks
     assert GarvFile(encode(gaussians)).tracks() is None
+    assert GarvFile(data).picture_bytes == len(data) - len(tracks)
     assert torch.equal(load(data).means, load(encode(gaussians)).means)
     with pytest.raises(GarvFormatError, match="tracks .*CRC-32 does not match"):
         GarvFile(data[:-1] + b"?").tracks()
+
+
+def test_bits_per_pixel_leave_out_sound():
+    gaussians = fitted_like(10, INFO)
+    silent, loud = (GarvFile(encode(gaussians, tracks=tracks)) for tracks in (None, bytes(10_000)))
+    assert silent.bits_per_pixel == 8 * silent.size / (INFO.frames * INFO.width * INFO.height)
+    row = 8 * 24 / INFO.pixels  # where the tracks are is said in the header: docs/format.md, 24 bytes a section
+    assert loud.bits_per_pixel == pytest.approx(silent.bits_per_pixel + row)
 
 
 # Damage

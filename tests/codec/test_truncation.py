@@ -78,6 +78,14 @@ def test_the_command(data, tmp_path, capsys):
     assert torch.isfinite(load(smaller).means).all()
 
 
+def test_the_command_counts_no_sound_as_rate(tmp_path, capsys):
+    path, smaller = tmp_path / "a.garv", tmp_path / "b.garv"
+    save(path, encode(fitted_like(3000, INFO), tracks=bytes(50_000)))
+    assert main(["truncate", str(path), str(smaller), "--bpp", "0.1"]) == 0
+    rate = 8 * (smaller.stat().st_size - 50_000) / INFO.pixels
+    assert f" {rate:.4f} bpp, " in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

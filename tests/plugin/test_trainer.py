@@ -112,7 +112,8 @@ def test_evaluation_is_of_the_decoded_file(config_path: Path, tmp_path: Path):
     _, pipeline, _, _ = eval_setup(config_path)
     results = pipeline.get_average_eval_image_metrics(output_path=tmp_path, get_std=True)
     memory = "decoding_cuda_mb" if torch.cuda.is_available() else "process_mb"
-    assert set(results) == {"psnr", "psnr_std", "bpp", "fps", memory}  # too small for MS-SSIM
+    names = {"psnr", "psnr_std", "temporal_consistency", "bpp", "fps", memory}
+    assert set(results) == names  # too small for MS-SSIM
     assert results["psnr"] > 15 and results["fps"] > 0 and results[memory] > 0
     bits = results["bpp"] * 64 * 48 * FRAMES
     assert bits == pytest.approx(round(bits)) and 50 * GAUSSIANS < bits < 200 * GAUSSIANS
