@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import tyro
 
 from garv_gsplat.cli import INTERRUPTED, CommandError
+from garv_gsplat.cli.sizes import parse_size
 from garv_gsplat.fitting.config import PRESETS, FitConfig
 
 if TYPE_CHECKING:
@@ -31,8 +32,12 @@ class Encode:
     """settings of the fit; the presets differ in size and steps, garv-paper follows the paper's recipe"""
     bpp: float | None = None
     """size of the file in bits per pixel of the video; the preset's if not given"""
+    size: str | None = None
+    """size of the file in bytes, such as 800kB or 2MB, in place of bpp"""
+    psnr: float | None = None
+    """quality of the file in dB, whatever its size, in place of bpp"""
     num_gaussians: int | None = None
-    """number of Gaussians; overrides bpp"""
+    """number of Gaussians, whatever the size of the file, in place of bpp"""
     steps: int | None = None
     """steps of the fit; the preset's if not given"""
     start: float | None = None
@@ -108,8 +113,8 @@ class Encode:
             tell(f"stopped while measuring; {self.output} is complete")
             return INTERRUPTED
         result(_summary(outcome))
-        if config.num_gaussians is None and outcome.bpp > 1.03 * config.bpp:
-            tell(f"note: {config.bpp:g} bpp cannot be reached: no file of this video is smaller")
+        if (note := _missed(config, video, outcome)) is not None:
+            tell(f"note: {note}")
         if not outcome.interrupted:
             return 0
         tell(f"stopped after {outcome.steps} of {steps} steps; {self.output} holds what was fitted so far")
@@ -118,6 +123,8 @@ class Encode:
     def _config(self) -> FitConfig:
         given = {
             "bpp": self.bpp,
+            "size": None if self.size is None else parse_size(self.size),
+            "psnr": self.psnr,
             "num_gaussians": self.num_gaussians,
             "seed": self.seed,
             "deterministic": self.deterministic,
@@ -128,6 +135,20 @@ class Encode:
             return replace(PRESETS[self.preset].fit, **{k: v for k, v in given.items() if v is not None})
         except ValueError as error:
             raise CommandError(str(error)) from error
+
+
+def _missed(config: FitConfig, video: Video, outcome: EncodeResult) -> str | None:
+    """What was asked for and is not reached."""
+    from garv_gsplat.fitting.rate import target_bits
+
+    if config.psnr is not None:
+        if outcome.psnr >= config.psnr - 0.05:
+            return None
+        return f"{config.psnr:g} dB are not reached; more steps (--steps) or a larger file (--bpp) come nearer"
+    if config.num_gaussians is not None or outcome.bpp <= 1.03 * target_bits(config, video.info) / video.info.pixels:
+        return None
+    wanted = f"{config.bpp:g} bpp" if config.size is None else f"{config.size:,} bytes"
+    return f"{wanted} cannot be reached: no file of this video is smaller"
 
 
 def _summary(outcome: EncodeResult) -> str:

@@ -24,7 +24,7 @@ class Model(Protocol):
     def thinned(
         self, layer: int, streams: Sequence[tuple[int, bytes]], part: float
     ) -> tuple[Model, list[tuple[int, bytes]]]:
-        """The given part of the Gaussians of streams of a layer, those of the most energy, and the model to code them."""
+        """The given part of the Gaussians of a layer's streams, those of the most energy, and the model for them."""
 
     def numbers(self) -> list[int]:
         """What a file keeps of it."""

@@ -19,8 +19,12 @@ class FitConfig:
 
     bpp: float = 0.15
     """size of the file in bits per pixel of the video; decides the number of Gaussians"""
+    size: int | None = None
+    """size of the file in bytes; overrides bpp"""
+    psnr: float | None = None
+    """quality of the file in dB, whatever its size; overrides bpp"""
     num_gaussians: int | None = None
-    """number of Gaussians; overrides bpp"""
+    """number of Gaussians, whatever the size of the file; overrides bpp"""
     batch_frames: int = 8
     """frames a step"""
     lr_means: float = 0.2
@@ -73,6 +77,12 @@ class FitConfig:
             raise ValueError(f"relocation_span must rise within 0 and 1, got {self.relocation_span}")
         if self.num_gaussians is not None and self.num_gaussians < 1:
             raise ValueError(f"num_gaussians must be at least 1, got {self.num_gaussians}")
+        if self.size is not None and self.size < 1:
+            raise ValueError(f"size must be at least 1 byte, got {self.size}")
+        if self.psnr is not None and not 0 < self.psnr < inf:
+            raise ValueError(f"psnr must be a positive number of dB, got {self.psnr}")
+        if sum(wanted is not None for wanted in (self.size, self.psnr, self.num_gaussians)) > 1:
+            raise ValueError("size, psnr and num_gaussians each decide how many Gaussians there are: give one of them")
         if self.batch_frames < 1:
             raise ValueError(f"batch_frames must be at least 1, got {self.batch_frames}")
         for name in ("warmup", "relocated"):

@@ -2,43 +2,84 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
 
+import torch
 from torch import Tensor
 
 from garv_gsplat import codec
 from garv_gsplat.fitting.colors import refit_colors
+from garv_gsplat.fitting.config import FitConfig
 from garv_gsplat.fitting.field import GaussianField
-from garv_gsplat.fitting.rate import best_step, numbers_of
+from garv_gsplat.fitting.rate import best_step, numbers_of, target_bits
 from garv_gsplat.gaussians import VideoGaussians
+from garv_gsplat.metrics import psnr_per_frame
+from garv_gsplat.rendering import rasterization
 
 LEAST, MOST = 0.985, 1.0  # of the size that is asked for
-_TRIES = 6
-_ITERATIONS = 8, 3  # of the colours: the first time, and when they start from colours for another step
-_STEPS = (0.02, 1.0)
+ABOVE = 0.1  # dB that a file may be better than it is asked for
+_TRIES = 8
+_ITERATIONS = 6  # of the colours; more gain nothing
+_FRAMES_AT_ONCE = 4
+_STEPS = (0.02, 4.0)
+_DB_PER_DOUBLING = 1.5  # of the step, about
 
 
 def finish(field: GaussianField, frames: Tensor, mean_squared_error: float) -> bytes:
     """The file of a fitted video, which leaves the given error; the field stays as it is, so that a fit can go on.
 
     Geometry is rounded first, then the colours are fitted to it anew and rounded: that takes back a good part of what
-    rounding costs. Without a number of Gaussians that was asked for, the step is chosen by the size of the file.
+    rounding costs. The step is chosen by the size or the quality of the file, where one is asked for.
     """
-    gaussians = field.gaussians()
-    target = None if field.config.num_gaussians else field.config.bpp * field.info.pixels
-    step = best_step(field.info, len(field), mean_squared_error)
-    for attempt in range(_TRIES):
-        step = min(max(step, _STEPS[0]), _STEPS[1])
-        gaussians, data = _encode(gaussians, step, frames, _ITERATIONS[min(attempt, 1)])
-        if target is None or LEAST < 8 * len(data) / target <= MOST:
+    gaussians, config = field.gaussians(), field.config
+    step = min(max(best_step(field.info, len(field), mean_squared_error), _STEPS[0]), _STEPS[1])
+    tried: list[tuple[float, float]] = []  # logarithms of steps, and how much too large or too good the file was
+    for _ in range(_TRIES):
+        data = _encode(gaussians, step, frames)
+        if config.num_gaussians is not None:
             break
-        step *= 2 ** ((8 * len(data) - 0.5 * (LEAST + MOST) * target) / (numbers_of(field.info) * len(gaussians)))
+        excess, tolerance, slope = _too_good(data, frames, config) if config.psnr else _too_large(data, field)
+        if abs(excess) <= tolerance:
+            break
+        tried.append((math.log2(step), excess))
+        step = min(max(2 ** _next(tried, slope), _STEPS[0]), _STEPS[1])
     return data
 
 
-def _encode(gaussians: VideoGaussians, step: float, frames: Tensor, iterations: int) -> tuple[VideoGaussians, bytes]:
-    """The Gaussians with colours that suit their rounded geometry, and the file of both rounded."""
+def _too_large(data: bytes, field: GaussianField) -> tuple[float, float, float]:
+    """Bits above the middle of what is allowed, how many are, and how many a step of twice the size takes off."""
+    target = target_bits(field.config, field.info)
+    excess = 8 * len(data) - 0.5 * (LEAST + MOST) * target
+    return excess, 0.5 * (MOST - LEAST) * target, numbers_of(field.info) * len(field)
+
+
+def _too_good(data: bytes, frames: Tensor, config: FitConfig) -> tuple[float, float, float]:
+    """As `_too_large`, in dB."""
+    excess = _quality(codec.load(data).to(frames.device), frames) - (config.psnr + ABOVE / 2)
+    return excess, ABOVE / 2, _DB_PER_DOUBLING
+
+
+def _next(tried: list[tuple[float, float]], slope: float) -> float:
+    """The logarithm of the step to try next: between two that lie on either side, or by the usual slope."""
+    over = min((point for point in tried if point[1] > 0), key=lambda point: point[1], default=None)
+    under = max((point for point in tried if point[1] <= 0), key=lambda point: point[1], default=None)
+    if over is None or under is None or over[0] >= under[0]:
+        return tried[-1][0] + tried[-1][1] / slope
+    return over[0] + (under[0] - over[0]) * over[1] / (over[1] - under[1])
+
+
+def _quality(gaussians: VideoGaussians, frames: Tensor) -> float:
+    """Mean PSNR of 8-bit frames."""
+    found = []
+    for indices in torch.arange(len(frames), device=frames.device).split(_FRAMES_AT_ONCE):
+        images = rasterization(gaussians, ((indices + 0.5) / len(frames)).tolist())
+        found.append(psnr_per_frame((images.clamp(0, 1) * 255 + 0.5).to(torch.uint8), frames[indices]))
+    return torch.cat(found).mean().item()
+
+
+def _encode(gaussians: VideoGaussians, step: float, frames: Tensor) -> bytes:
+    """The file of Gaussians rounded by a step, their colours fitted to that."""
     levels = codec.quantize(gaussians, step)
     rounded = codec.dequantize(levels).to(frames.device)
-    colors = refit_colors(*rounded.in_pixels(), gaussians.colors.to(frames.device), frames, iterations=iterations)
-    return replace(gaussians, colors=colors), codec.encode_levels(codec.with_colors(levels, colors))
+    colors = refit_colors(*rounded.in_pixels(), rounded.colors, frames, iterations=_ITERATIONS)
+    return codec.encode_levels(codec.with_colors(levels, colors))

@@ -13,7 +13,8 @@ from garv_gsplat.volume import VideoInfo
 # of it in each of a dozen numbers, which go into more Gaussians: on three clips 0.15 was best, 0.3 cost 0.3 dB.
 ROUNDING_SHARE = 0.15
 _ENERGY = math.pi**1.5  # squared sum of a Gaussian of energy 1; rounding each number by `step` costs step^2 / 12 of it
-_ANNEALED = 0.7  # of the squared error is left when the steps have become small
+_ANNEALED = 2.0  # the error of steps at full size is this much larger, relatively, than at the end
+_GAUSSIANS_PER_ERROR = 1.5  # an exponent: 1.5 times 10 % more Gaussians for 10 % less error
 _USUAL_BITS = 50  # of a Gaussian, before anything is known
 _FEWEST_BITS = 25  # of a Gaussian, in any video seen
 _CHANGE = 0.85, 1.15  # of the number of Gaussians, at a time
@@ -27,21 +28,33 @@ def gaussians_for(config: FitConfig, info: VideoInfo) -> int:
 
 def most_gaussians(config: FitConfig, info: VideoInfo) -> int:
     """How many Gaussians a fit of this video may come to have."""
+    if config.psnr is not None:
+        return math.ceil(_count(config, info, _USUAL_BITS) * _CHANGE[1] ** config.relocations)
     return config.num_gaussians or _count(config, info, _FEWEST_BITS)
 
 
-def wanted_gaussians(field: GaussianField, mean_squared_error: float) -> int:
-    """How many Gaussians the field should have, by what those at hand take in a file.
+def target_bits(config: FitConfig, info: VideoInfo) -> float:
+    """Bits of the file that is asked for."""
+    return config.bpp * info.pixels if config.size is None else 8.0 * config.size
 
-    mean_squared_error: of the fit at present, 1.0 is white.
+
+def wanted_gaussians(field: GaussianField, mean_squared_error: float, factor: float) -> int:
+    """How many Gaussians the field should have, by what those at hand take in a file, or by the error they leave.
+
+    mean_squared_error: of the fit at present, 1.0 is white; factor: of the steps' size, which the error depends on.
     """
-    config = field.config
+    config, count = field.config, len(field)
     if config.num_gaussians is not None:
         return config.num_gaussians
-    step = best_step(field.info, len(field), _ANNEALED * mean_squared_error)
-    bits = max(_FEWEST_BITS, forecast_bits(field.gaussians(), step))
-    low, high = (round(factor * len(field)) for factor in _CHANGE)
-    return min(max(low, _count(config, field.info, bits)), high)
+    expected = mean_squared_error / (1 + _ANNEALED * factor)
+    if config.psnr is not None:
+        rounded = expected * (1 + ROUNDING_SHARE / 2)
+        wanted = round(count * (rounded / 10 ** (-config.psnr / 10)) ** _GAUSSIANS_PER_ERROR)
+    else:
+        step = best_step(field.info, count, expected)
+        wanted = _count(config, field.info, max(_FEWEST_BITS, forecast_bits(field.gaussians(), step)))
+    low, high = (round(change * count) for change in _CHANGE)
+    return max(1, min(max(low, wanted), high))
 
 
 def best_step(info: VideoInfo, count: int, mean_squared_error: float) -> float:
@@ -56,5 +69,5 @@ def numbers_of(info: VideoInfo) -> int:
 
 
 def _count(config: FitConfig, info: VideoInfo, bits: float) -> int:
-    available = config.bpp * info.pixels
+    available = target_bits(config, info)
     return max(1, int(max(available - _OVERHEAD, available / 2) / bits))

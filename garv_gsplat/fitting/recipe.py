@@ -44,7 +44,7 @@ class FitRecipe:
         for group in self.optimizer.param_groups:
             group["lr"] = self._now
         if self.relocates(step):
-            count = wanted_gaussians(self.field, self.mean_loss())
+            count = wanted_gaussians(self.field, self.mean_loss(), self.factor(step))
             relocate(self.field, self.optimizer, self.frames, step, self.config.relocated, count)
 
     def after_step(self, loss: Tensor) -> None:

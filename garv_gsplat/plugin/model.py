@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import torch
@@ -43,6 +43,10 @@ class GarvModelConfig(ModelConfig):
     """the class this configures"""
     fit: FitConfig = field(default_factory=FitConfig)
     """the fit"""
+    target_bpp: float | None = None
+    """size of the file in bits per pixel, like fit.bpp; by default the fit's"""
+    target_psnr: float | None = None
+    """quality of the file in dB, like fit.psnr"""
 
     # settings of nerfstudio's ray-based models, without a meaning here
     enable_collider: Hidden[bool] = False
@@ -50,6 +54,12 @@ class GarvModelConfig(ModelConfig):
     loss_coefficients: Hidden[dict[str, float]] = field(default_factory=dict)
     eval_num_rays_per_chunk: Hidden[int] = 4096
     prompt: Hidden[str | None] = None
+
+    def __post_init__(self) -> None:
+        if self.target_bpp is not None:
+            self.fit = replace(self.fit, bpp=self.target_bpp)
+        if self.target_psnr is not None:
+            self.fit = replace(self.fit, psnr=self.target_psnr)
 
 
 class GarvModel(Model):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from garv_gsplat import codec
+from garv_gsplat import codec, metrics
 from garv_gsplat.fitting import FitConfig, GaussianField, finish, fit
-from garv_gsplat.fitting.finishing import LEAST
+from garv_gsplat.fitting.finishing import ABOVE, LEAST
 from garv_gsplat.fitting.losses import l2
 from garv_gsplat.fitting.rate import best_step
+from garv_gsplat.rendering import rasterization
 from garv_gsplat.volume import VideoInfo
 from tests.media import pattern
 
@@ -30,6 +32,24 @@ def test_the_file_is_as_large_as_was_asked_for(device):
     for bpp in (0.3, 0.6):
         result = fit(FRAMES, FitConfig(bpp=bpp, batch_frames=4), steps=60, device=device)
         assert LEAST * bpp < 8 * len(result.data) / INFO.pixels <= bpp
+
+
+@pytest.mark.parametrize("psnr", [34.0, 37.0])
+def test_the_file_is_as_good_as_was_asked_for(psnr, device):
+    result = fit(FRAMES, FitConfig(bpp=0.2, psnr=psnr, batch_frames=4), steps=150, device=device)
+    images = rasterization(codec.load(result.data), INFO.frame_centers())
+    reached = metrics.psnr((images.clamp(0, 1) * 255 + 0.5).to(torch.uint8), FRAMES)
+    assert psnr - 0.01 <= reached <= psnr + ABOVE + 0.01
+
+
+def test_bytes_are_a_size_too():
+    result = fit(FRAMES, FitConfig(size=9_000, batch_frames=4), steps=40, device="cpu")
+    assert LEAST * 9_000 < len(result.data) <= 9_000
+
+
+def test_a_quality_out_of_reach_is_neared():
+    low = fit(FRAMES, FitConfig(bpp=0.1, psnr=60.0, batch_frames=4), steps=20, device="cpu")
+    assert 0 < len(low.data) < FRAMES.numel()
 
 
 def test_the_field_stays_so_that_a_fit_can_go_on(device):

@@ -46,6 +46,9 @@ def recipe_of(field: GaussianField, steps: int) -> FitRecipe:
         ({"bpp": math.nan}, "bpp must be a positive number"),
         ({"lr_means": math.inf}, "lr_means must be a number from 0 on"),
         ({"betas": (0.9, 1.0)}, "betas must be from 0 to below 1"),
+        ({"size": 0}, "size must be at least 1 byte"),
+        ({"psnr": -1.0}, "psnr must be a positive number"),
+        ({"psnr": 30.0, "num_gaussians": 5}, "size, psnr and num_gaussians each decide .*: give one of them"),
         ({"num_gaussians": 0}, "num_gaussians must be at least 1"),
         ({"batch_frames": 0}, "batch_frames must be at least 1"),
         ({"warmup": 1.5}, "warmup is a part, from 0 to 1"),
@@ -276,6 +279,7 @@ def test_the_number_of_gaussians_follows_the_bits():
     few, many = (gaussians_for(FitConfig(bpp=bpp), info) for bpp in (0.1, 0.2))
     assert 1.9 < many / few < 2.2
     assert gaussians_for(FitConfig(bpp=1e-9), info) == 1
+    assert gaussians_for(FitConfig(size=14_400), info) == gaussians_for(FitConfig(bpp=0.01), info)
 
 
 def test_a_coarser_step_goes_with_a_larger_error():
@@ -286,11 +290,19 @@ def test_the_wanted_number_is_the_one_that_the_file_holds():
     """A fit whose Gaussians take more bits than was thought is told to have fewer, and the other way round."""
     info = VideoInfo(320, 180, 48)
     gaussians = fitted_like(4000, info)
-    bits = 8 * len(codec.encode(gaussians, step=best_step(info, 4000, 0.7e-3)))
+    bits = 8 * len(codec.encode(gaussians, step=best_step(info, 4000, 1e-3 / 1.4)))
     for factor in (0.7, 1.0, 1.4):
         config = FitConfig(bpp=factor * bits / info.pixels)
         field = GaussianField(config, info, 4000)
         field.set_values(*gaussians.in_pixels(), gaussians.colors)
-        wanted = wanted_gaussians(field, 1e-3)
+        wanted = wanted_gaussians(field, 1e-3, factor=0.2)
         expected = min(max(0.85, factor), 1.15) * 4000
         assert wanted == pytest.approx(expected, rel=0.05)
+
+
+def test_a_quality_is_neared_by_the_number_of_gaussians():
+    field = GaussianField(FitConfig(psnr=30.0), INFO, 1000)
+    field.set_values(*fitted_like(1000, INFO).in_pixels(), fitted_like(1000, INFO).colors)
+    assert wanted_gaussians(field, 1e-3, factor=0.0) == pytest.approx(1000, rel=0.15)
+    assert wanted_gaussians(field, 1e-2, factor=0.0) == 1150
+    assert wanted_gaussians(field, 1e-4, factor=0.0) == 850
