@@ -104,6 +104,11 @@ class Model:
         """The layers' steps."""
         return tuple(model.layer for model in self.layers)
 
+    def streams(self, levels: Levels) -> list[tuple[int, bytes]]:
+        """Number of Gaussians and bytes of each layer of a chunk."""
+        parts = [levels.take(levels.layer == layer) for layer in range(self.num_layers)]
+        return [(len(part), self.encode(part) if len(part) else b"") for part in parts]
+
     def encode(self, part: Levels) -> bytes:
         """A stream of Gaussians of one layer."""
         model = self.layers[part.layer[0]]

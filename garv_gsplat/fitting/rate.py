@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
-from garv_gsplat.codec import forecast_bits
+from garv_gsplat.codec import find_codec, forecast_bits
 from garv_gsplat.fitting.config import FitConfig
 from garv_gsplat.fitting.field import GaussianField
 from garv_gsplat.volume import VideoInfo
@@ -15,20 +16,34 @@ from garv_gsplat.volume import VideoInfo
 ROUNDING_SHARE = 0.3
 _ENERGY = math.pi**1.5  # squared sum of a Gaussian of energy 1; rounding each number by `step` costs step^2 / 12 of it
 _ANNEALED = 0.7  # of the squared error is left when the steps have become small
-_USUAL_BITS = 50  # of a Gaussian, before anything is known
-_FEWEST_BITS = 25  # of a Gaussian, in any video seen
 _CHANGE = 0.85, 1.15  # of the number of Gaussians, at a time
-_OVERHEAD = 8 * 2500  # bits of a file beside its Gaussians: tables and entries
+
+
+@dataclass(frozen=True)
+class _Bits:
+    """What a codec takes."""
+
+    usual: int  # bits of a Gaussian, before anything is known
+    fewest: int  # likewise, in any video seen
+    overhead: int  # bits of a file beside its Gaussians: tables and entries
+    spare: float  # Gaussians to fit for each that will be in the file, where none can be added at the end
+
+
+_BITS = {
+    "rans": _Bits(usual=50, fewest=25, overhead=8 * 2500, spare=1.0),
+    "sog": _Bits(usual=100, fewest=40, overhead=8 * 400, spare=1.05),
+    "paper16-8-8": _Bits(usual=120, fewest=104, overhead=8 * 300, spare=1.0),  # 104: of one channel
+}
 
 
 def gaussians_for(config: FitConfig, info: VideoInfo) -> int:
     """How many Gaussians a fit of this video starts with."""
-    return config.num_gaussians or _count(config, info, _USUAL_BITS)
+    return config.num_gaussians or _count(config, info, _BITS[config.codec].usual)
 
 
 def most_gaussians(config: FitConfig, info: VideoInfo) -> int:
     """How many Gaussians a fit of this video may come to have."""
-    return config.num_gaussians or _count(config, info, _FEWEST_BITS)
+    return config.num_gaussians or _count(config, info, _BITS[config.codec].fewest)
 
 
 def wanted_gaussians(field: GaussianField, mean_squared_error: float) -> int:
@@ -39,8 +54,10 @@ def wanted_gaussians(field: GaussianField, mean_squared_error: float) -> int:
     config = field.config
     if config.num_gaussians is not None:
         return config.num_gaussians
-    step = best_step(field.info, len(field), _ANNEALED * mean_squared_error)
-    bits = max(_FEWEST_BITS, forecast_bits(field.gaussians(), step))
+    step = None
+    if find_codec(config.codec).has_step:
+        step = best_step(field.info, len(field), _ANNEALED * mean_squared_error)
+    bits = max(_BITS[config.codec].fewest, forecast_bits(field.gaussians(), config.codec, step))
     low, high = (round(factor * len(field)) for factor in _CHANGE)
     return min(max(low, _count(config, field.info, bits)), high)
 
@@ -57,5 +74,5 @@ def numbers_of(info: VideoInfo) -> int:
 
 
 def _count(config: FitConfig, info: VideoInfo, bits: float) -> int:
-    available = config.bpp * info.pixels
-    return max(1, int(max(available - _OVERHEAD, available / 2) / bits))
+    available, codec = config.bpp * info.pixels, _BITS[config.codec]
+    return max(1, int(codec.spare * max(available - codec.overhead, available / 2) / bits))
