@@ -20,7 +20,7 @@ def main(args: Sequence[str] | None = None) -> int:
         return _command(args)
     except KeyboardInterrupt:
         return _fail("stopped; nothing was written", INTERRUPTED)
-    except (ValueError, OSError, RuntimeError, MemoryError) as error:
+    except (ValueError, OSError, RuntimeError, MemoryError, ImportError) as error:
         message = _explain(error)
         if message is None:
             raise
