@@ -60,23 +60,6 @@ def neighbour_distance(grid: Tensor) -> Tensor:
     return sum(d.abs().sum((0, 1)) for d in differences) / max(1, pairs)
 
 
-def blur(grid: Tensor, weights: Tensor, sigma: float, radius: int) -> Tensor:
-    """Gaussian mean [H, W, K] around every cell of a grid [H, W, K]; differentiable.
-
-    weights: [H, W], from 0 on: what each cell counts; those of weight 0 may hold anything. Cells outside count nothing.
-    sigma, radius: in cells; the filter is cut off past `radius` along either axis.
-    """
-    height, width = weights.shape
-    weights = weights[..., None]
-    sums = torch.cat([torch.where(weights > 0, grid, 0) * weights, weights], 2)
-    # No convolution: a GPU's may round to TF32, too coarse for positions.
-    taps = [(k, math.exp(-(((k - radius) / sigma) ** 2) / 2)) for k in range(2 * radius + 1)]
-    sums = pad(sums, (0, 0, radius, radius, radius, radius))
-    sums = sum(tap * sums[k : k + height] for k, tap in taps)
-    sums = sum(tap * sums[:, k : k + width] for k, tap in taps)
-    return sums[..., :-1] / sums[..., -1:].clamp(min=torch.finfo(grid.dtype).tiny)
-
-
 def _normalized(features: Tensor) -> Tensor:
     """Features as float32 around zero, none beyond 1."""
     features = features.double()
@@ -91,15 +74,11 @@ def _sort(features: Tensor, side: int, seed: int) -> Tensor:
     order = _start(features, side)
     sigma = _WIDEST * side
     while sigma >= _NARROWEST:
-        placed = embedding(order, features)
-        target = _low_pass(placed, side, sigma)
-        error = (placed - target).square().sum()
+        target = _low_pass(embedding(order, features), side, sigma)
         reach = max(_SMALLEST_REACH, round(_REACH * sigma))
-        while True:
-            gain = _swap(features, order, target, _groups(len(order), side, reach, generator))
-            error = error - gain
-            if not gain > _LEAST_GAIN * error:
-                break
+        before, after = 1.0, 0.0
+        while after < (1 - _LEAST_GAIN) * before:
+            before, after = _swap(features, order, target, _groups(len(order), side, reach, generator))
         sigma *= _NARROWING
     return order
 
@@ -125,10 +104,27 @@ def _low_pass(values: Tensor, side: int, sigma: float) -> Tensor:
     coarse = avg_pool2d(grid.T.view(-1, side, side), stride, ceil_mode=True).permute(1, 2, 0)
     weights = coarse[..., -1]
     means = coarse[..., :-1] / weights[..., None]
-    means = blur(means, weights, sigma / stride, math.ceil(2 * sigma / stride)).permute(2, 0, 1)
+    means = _blur(means, weights, sigma / stride, math.ceil(2 * sigma / stride)).permute(2, 0, 1)
     if stride > 1:
         means = interpolate(means[None], scale_factor=stride, mode="bilinear")[0, :, :side, :side]
     return means.flatten(1).T[:n]
+
+
+def _blur(grid: Tensor, weights: Tensor, sigma: float, radius: int) -> Tensor:
+    """Gaussian mean [H, W, K] around every cell of a grid [H, W, K].
+
+    weights: [H, W], from 0 on: what each cell counts; cells of weight 0 hold zeros or NaN. Cells outside count nothing.
+    sigma, radius: in cells; the filter is cut off past `radius` along either axis.
+    """
+    height, width = weights.shape
+    weights = weights[..., None]
+    sums = torch.cat([torch.where(weights > 0, grid, 0) * weights, weights], 2)
+    # No convolution: a GPU's may round to TF32, too coarse for positions.
+    taps = [(k, math.exp(-(((k - radius) / sigma) ** 2) / 2)) for k in range(2 * radius + 1)]
+    sums = pad(sums, (0, 0, radius, radius, radius, radius))
+    sums = sum(tap * sums[k : k + height] for k, tap in taps)
+    sums = sum(tap * sums[:, k : k + width] for k, tap in taps)
+    return sums[..., :-1] / sums[..., -1:].clamp(min=torch.finfo(grid.dtype).tiny)
 
 
 def _groups(n: int, side: int, reach: int, generator: torch.Generator) -> Tensor:
@@ -140,10 +136,10 @@ def _groups(n: int, side: int, reach: int, generator: torch.Generator) -> Tensor
     return cells[squares.argsort(stable=True)][: n - n % 4].view(-1, 4)
 
 
-def _swap(features: Tensor, order: Tensor, target: Tensor, groups: Tensor) -> Tensor:
+def _swap(features: Tensor, order: Tensor, target: Tensor, groups: Tensor) -> tuple[float, float]:
     """Put the elements of every group [M, 4] where they are nearest to the target [N, D], in place.
 
-    Returns by how much the sum of squared distances to the target has fallen.
+    Returns the sum of squared distances to the target before and after.
     """
     orders, pairs = _ORDERS.to(order.device), _PAIRS.to(order.device)
     cells = groups.T
@@ -154,4 +150,4 @@ def _swap(features: Tensor, order: Tensor, target: Tensor, groups: Tensor) -> Te
     costs = sum(distances[pair] for pair in pairs.T)  # [24, M]
     least, which = costs.min(0)
     order[cells.gather(0, orders[which].T)] = elements
-    return (costs[0] - least).sum()
+    return float(costs[0].sum()), float(least.sum())
