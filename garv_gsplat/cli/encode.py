@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import tyro
 
 from garv_gsplat.cli import INTERRUPTED, CommandError
-from garv_gsplat.fitting.config import PRESETS, Codec, FitConfig
+from garv_gsplat.fitting.config import PRESETS, CodecName, FitConfig
 
 if TYPE_CHECKING:
     from garv_gsplat.encoding import EncodeResult
@@ -33,7 +33,7 @@ class Encode:
     """size of the file in bits per pixel of the video; the preset's if not given"""
     num_gaussians: int | None = None
     """number of Gaussians; overrides bpp"""
-    codec: Codec = "rans"
+    codec: CodecName = "rans"
     """how the file stores Gaussians: rans by steps that suit each; paper16-8-8 in 16 bits a mean and 8 a number else;
     sog the same numbers as JPEG XL images of a sorted grid (needs garv-gsplat[sog])"""
     steps: int | None = None

@@ -11,7 +11,7 @@ TAU_99_PERCENT = 0.00344
 
 Schedule = Literal["cosine", "plateau"]
 Parametrization = Literal["log-cholesky", "gaussian-image"]
-Codec = Literal["rans", "sog", "paper16-8-8"]
+CodecName = Literal["rans", "sog", "paper16-8-8"]
 
 
 @dataclass
@@ -22,7 +22,7 @@ class FitConfig:
     """size of the file in bits per pixel of the video; decides the number of Gaussians"""
     num_gaussians: int | None = None
     """number of Gaussians; overrides bpp"""
-    codec: Codec = "rans"
+    codec: CodecName = "rans"
     """how the file stores Gaussians: rans by steps that suit each; paper16-8-8 in 16 bits a mean and 8 a number else;
     sog the same numbers as JPEG XL images of a sorted grid (needs garv-gsplat[sog])"""
     batch_frames: int = 8
@@ -88,7 +88,7 @@ class FitConfig:
             raise ValueError(f"plateau_patience must not be negative, got {self.plateau_patience}")
         if not 0 <= self.tau < 1:
             raise ValueError(f"tau must be in [0, 1), got {self.tau}")
-        choices = {"schedule": Schedule, "parametrization": Parametrization, "codec": Codec}
+        choices = {"schedule": Schedule, "parametrization": Parametrization, "codec": CodecName}
         for name, known in ((name, get_args(kind)) for name, kind in choices.items()):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be {' or '.join(known)}, got {getattr(self, name)!r}")

@@ -12,11 +12,20 @@ import numpy as np
 import pytest
 import torch
 
-from garv_gsplat.codec import CODECS, GarvFile, GarvFormatError, MissingLibraryError, encode, find_codec, load
+from garv_gsplat.codec import (
+    CODECS,
+    GarvFile,
+    GarvFormatError,
+    MissingLibraryError,
+    encode,
+    find_codec,
+    forecast_bits,
+    load,
+)
 from garv_gsplat.codec.layout import CODECS as CODES
 from garv_gsplat.codec.numbers import pack_numbers
 from garv_gsplat.codec.uniform import dequantize, highest_levels, quantize, with_colors
-from garv_gsplat.fitting.config import Codec as CodecName
+from garv_gsplat.fitting.config import CodecName
 from garv_gsplat.gaussians import VideoGaussians
 from garv_gsplat.volume import VideoInfo
 from tests.codec.samples import fitted_like
@@ -102,6 +111,15 @@ def test_the_papers_numbers_take_what_the_paper_says(channels, bits):
     file = GarvFile(encode(fitted_like(300, VideoInfo(177, 99, 3, channels=channels)), "paper16-8-8"))
     assert 8 * sum(stream.size for chunk in file.chunks for stream in chunk.streams) == bits * 300
     assert 8 * file.size < bits * 300 + 8 * 450  # header, ranges, entry
+
+
+@pytest.mark.parametrize("codec", FIXED)
+def test_a_forecast_from_a_part_comes_near(monkeypatch, codec):
+    gaussians = fitted_like(3000, INFO)
+    file = GarvFile(encode(gaussians, codec))
+    taken = 8 * sum(stream.size for chunk in file.chunks for stream in chunk.streams) / 3000
+    monkeypatch.setattr("garv_gsplat.codec.forecast._SAMPLE", 1500)
+    assert forecast_bits(gaussians, codec) == pytest.approx(taken, rel=0.05)
 
 
 def test_sorted_planes_take_less(monkeypatch):
