@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from garv_gsplat.codec import save, with_tracks
+from garv_gsplat.codec import find_codec, save, with_tracks
 from garv_gsplat.fitting import FitConfig, FitProgress, FitResult, check_memory, fit
 from garv_gsplat.measuring import FileReport, report
 from garv_gsplat.video import (
@@ -56,8 +56,10 @@ def read_source(
 
     start, duration: seconds; frame_rate: of a folder of images. audio: with its sound and subtitles.
     on_frame: called with the frames read so far, and all.
-    Returns the video and the forecast of the fit's memory in bytes. Raises VideoError and FitMemoryError.
+    Returns the video and the forecast of the fit's memory in bytes. Raises VideoError, FitMemoryError, and
+    MissingLibraryError where the codec needs what is not installed.
     """
+    find_codec(config.codec).check()
     check_writable(path)
     if os.path.exists(path) and os.path.exists(source) and os.path.samefile(source, path):
         raise VideoError(f"{path}: is the video itself, which would be overwritten; give the .garv another name")

@@ -38,6 +38,10 @@ class VideoGaussians:
     def __len__(self) -> int:
         return len(self.means)
 
+    def take(self, chosen: Tensor) -> VideoGaussians:
+        """The Gaussians of the given indices or mask, on the Gaussians' device."""
+        return replace(self, means=self.means[chosen], cholesky=self.cholesky[chosen], colors=self.colors[chosen])
+
     def to(self, device: torch.device | str) -> VideoGaussians:
         """The same Gaussians on `device`."""
         return replace(

@@ -89,6 +89,16 @@ def test_summary_is_what_the_file_gives(tmp_path, capsys):
     assert quality > 20
 
 
+@pytest.mark.parametrize("codec", ["sog", "paper16-8-8"])
+def test_a_codec_that_was_asked_for(tmp_path, capsys, codec):
+    source = media.make_video(tmp_path / "v.mp4", media.pattern(2))
+    path = tmp_path / "v.garv"
+    assert main(["encode", str(source), str(path), *QUICK, "--codec", codec]) == 0
+    capsys.readouterr()
+    assert main(["info", str(path)]) == 0
+    assert codec in capsys.readouterr().out
+
+
 def test_a_size_that_no_file_reaches_is_said(tmp_path, capsys):
     source = media.make_video(tmp_path / "v.mp4", media.pattern(2))
     arguments = [str(source), str(tmp_path / "v.garv"), "--steps", "2", "--bpp", "1e-9", "--device", "cpu"]

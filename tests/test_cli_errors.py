@@ -16,6 +16,7 @@ import torch
 
 from garv_gsplat import VideoDecoder, VideoGaussians, VideoInfo, cli, encoding, save
 from garv_gsplat.cli import main
+from garv_gsplat.codec import encode, load
 from tests import media
 
 QUICK = ("--steps", "3", "--num-gaussians", "40", "--device", "cpu")
@@ -124,6 +125,16 @@ def test_bad_arguments(tmp_path, capsys, arguments, message):
 def test_the_video_itself_is_not_overwritten(tmp_path, capsys):
     source = media.make_video(tmp_path / "v.mkv", media.pattern(2)).rename(tmp_path / "v.garv")
     assert_refused(capsys, tmp_path, ["encode", source, source, *QUICK], "is the video itself")
+
+
+def test_a_codec_whose_library_is_missing(tmp_path, capsys, monkeypatch, garv_file):
+    source, path = media.make_video(tmp_path / "v.mp4"), tmp_path / "sog.garv"
+    save(path, encode(load(garv_file), "sog"))
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
+    message = "the codec sog needs imagecodecs: pip install garv-gsplat[sog]"
+    arguments = ["encode", source, tmp_path / "v.garv", *QUICK, "--codec", "sog"]
+    assert_refused(capsys, tmp_path, arguments, message)
+    assert_refused(capsys, tmp_path, ["decode", path, "--output", tmp_path / "v2.mp4"], message)
 
 
 def test_a_fit_that_is_too_large_is_refused_before_the_video_is_read(tmp_path, capsys, monkeypatch):

@@ -25,6 +25,16 @@ def random_gaussians(n: int = 50, seed: int = 0, dtype=torch.float64):
     return means, cholesky
 
 
+def test_taking_some_of_them():
+    means, cholesky = random_gaussians()
+    gaussians = VideoGaussians(means, cholesky, means.clone(), INFO)
+    for chosen in (torch.tensor([7, 3]), torch.arange(50) > 40):
+        some = gaussians.take(chosen)
+        assert some.info == INFO
+        for name in ("means", "cholesky", "colors"):
+            assert torch.equal(getattr(some, name), getattr(gaussians, name)[chosen])
+
+
 @pytest.mark.parametrize(
     "matrix",
     [

@@ -50,8 +50,9 @@ def test_everything_imported_is_required():
     """And the other way round; nerfstudio brings what the plugin uses beside it."""
     imported = {top for name, path in sources() if layer(name) != "plugin" for top in third_party(path)}
     core, comparing = ({PACKAGES_OF.get(name, name) for name in requirements(extra)} for extra in (None, "compare"))
-    assert imported - {"nerfstudio"} == core | comparing  # method_configs
+    assert imported - {"nerfstudio", "imagecodecs"} == core | comparing  # method_configs, and the codec sog
     assert "nerfstudio" in requirements("nerfstudio")
+    assert requirements("sog") == {"imagecodecs"}
     assert "nerfstudio" not in core
 
 

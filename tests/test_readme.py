@@ -23,9 +23,10 @@ INSTALLS = {
     "CUDA_HOME=/usr/local/cuda pip install .",
     'pip install ".[nerfstudio]"',
     'pip install ".[compare]"',
+    'pip install ".[sog]"',
     "pip install . --no-build-isolation",
 }
-"""what tests/test_packaging.py builds and installs, and .ci/run compiles"""
+"""what tests/test_packaging.py builds and installs, `make` installs (the extras), and .ci/run compiles"""
 
 NERFSTUDIO = {"ns-train", "ns-eval", "ns-viewer", "ns-render", "ns-export"}
 """what tests/plugin/test_commands.py runs"""

@@ -20,7 +20,7 @@ def main(args: Sequence[str] | None = None) -> int:
         return _command(args)
     except KeyboardInterrupt:
         return _fail("stopped; nothing was written", INTERRUPTED)
-    except (ValueError, OSError, RuntimeError, MemoryError) as error:
+    except (ValueError, OSError, RuntimeError, MemoryError, ImportError) as error:
         message = _explain(error)
         if message is None:
             raise
@@ -53,11 +53,11 @@ def _fail(message: str, code: int) -> int:
 
 def _explain(error: Exception) -> str | None:
     """The line for an error that the user can do something about; None for one that is ours."""
-    from garv_gsplat.codec import GarvFormatError
+    from garv_gsplat.codec import GarvFormatError, MissingLibraryError
     from garv_gsplat.fitting import FitMemoryError
     from garv_gsplat.video import VideoError
 
-    if isinstance(error, (CommandError, FitMemoryError, GarvFormatError, VideoError)):
+    if isinstance(error, (CommandError, FitMemoryError, GarvFormatError, MissingLibraryError, VideoError)):
         return str(error)
     if isinstance(error, OSError):
         return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)

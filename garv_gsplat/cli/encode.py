@@ -10,7 +10,7 @@ import tyro
 
 from garv_gsplat.cli import INTERRUPTED, CommandError
 from garv_gsplat.cli.sizes import parse_size
-from garv_gsplat.fitting.config import PRESETS, FitConfig
+from garv_gsplat.fitting.config import PRESETS, CodecName, FitConfig
 
 if TYPE_CHECKING:
     from garv_gsplat.encoding import EncodeResult
@@ -38,6 +38,9 @@ class Encode:
     """quality of the file in dB, whatever its size, in place of bpp"""
     num_gaussians: int | None = None
     """number of Gaussians, whatever the size of the file, in place of bpp"""
+    codec: CodecName = "rans"
+    """how the file stores Gaussians: rans by steps that suit each; paper16-8-8 in 16 bits a mean and 8 a number else;
+    sog the same numbers as JPEG XL images of a sorted grid (needs garv-gsplat[sog])"""
     steps: int | None = None
     """steps of the fit; the preset's if not given"""
     start: float | None = None
@@ -126,6 +129,7 @@ class Encode:
             "size": None if self.size is None else parse_size(self.size),
             "psnr": self.psnr,
             "num_gaussians": self.num_gaussians,
+            "codec": self.codec,
             "seed": self.seed,
             "deterministic": self.deterministic,
         }

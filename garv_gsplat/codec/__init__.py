@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from garv_gsplat.codec.container import DEFAULT_STEP, encode, encode_levels, load, save, with_tracks
-from garv_gsplat.codec.errors import GarvFormatError
+from garv_gsplat.codec.codecs import CODECS, Codec, find_codec
+from garv_gsplat.codec.container import encode, encode_levels, load, save, with_tracks
+from garv_gsplat.codec.errors import GarvFormatError, MissingLibraryError
 from garv_gsplat.codec.file import GarvFile
 from garv_gsplat.codec.forecast import forecast_bits
-from garv_gsplat.codec.quantization import Levels, dequantize, quantize, with_colors
+from garv_gsplat.codec.quantization import DEFAULT_STEP, Levels, dequantize, quantize, with_colors
 from garv_gsplat.codec.truncation import truncate
 
 __all__ = [
+    "CODECS",
+    "Codec",
     "DEFAULT_STEP",
     "GarvFile",
     "GarvFormatError",
     "Levels",
+    "MissingLibraryError",
     "dequantize",
     "encode",
     "encode_levels",
+    "find_codec",
     "forecast_bits",
     "load",
     "quantize",

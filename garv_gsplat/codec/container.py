@@ -9,44 +9,42 @@ from pathlib import Path
 from typing import BinaryIO
 
 from garv_gsplat.codec.chunks import Chunk, Stream, chunk_numbers, reach_of, whole_reach
+from garv_gsplat.codec.codecs import Levels, find_codec
 from garv_gsplat.codec.file import GarvFile
 from garv_gsplat.codec.layout import write_layout
 from garv_gsplat.codec.numbers import pack_numbers
 from garv_gsplat.codec.partition import partition
-from garv_gsplat.codec.quantization import Levels, dequantize, quantize
-from garv_gsplat.codec.rans import Model
 from garv_gsplat.gaussians import VideoGaussians
 
-DEFAULT_STEP = 0.14
-"""of the quantizer: about where a finer step costs as many bits as more Gaussians would"""
 
-
-def encode(gaussians: VideoGaussians, *, step: float = DEFAULT_STEP, tracks: bytes | None = None) -> bytes:
+def encode(
+    gaussians: VideoGaussians, codec: str = "rans", *, step: float | None = None, tracks: bytes | None = None
+) -> bytes:
     """The bytes of a `.garv`.
 
-    step: what every number is rounded by, relative to a Gaussian of energy 1 (see `quantization`).
+    codec: "rans", "sog" or "paper16-8-8" (see docs/format.md).
+    step: of "rans": what every number is rounded by, relative to a Gaussian of energy 1 (see `quantization`).
     tracks: sound and subtitles to carry along, as `video.read_tracks` gives them.
 
-    Raises ValueError for numbers that are infinite or not a number.
+    Raises ValueError for numbers that are infinite or not a number, MissingLibraryError where "sog" lacks imagecodecs.
     """
-    return encode_levels(quantize(gaussians, step), tracks=tracks)
+    return encode_levels(find_codec(codec).round(gaussians, step), codec, tracks=tracks)
 
 
-def encode_levels(levels: Levels, *, tracks: bytes | None = None) -> bytes:
-    """`encode`, of Gaussians that are rounded already; those whose colour has become nothing are left out."""
-    levels = levels.take((levels.colors != 0).any(1))
-    gaussians = dequantize(levels)
+def encode_levels(levels: Levels, codec: str = "rans", *, tracks: bytes | None = None) -> bytes:
+    """`encode`, of Gaussians that the codec rounded already; those whose colour has become nothing are left out."""
+    chosen = find_codec(codec)
+    seen = (chosen.dequantize(levels).colors != 0).any(1)
+    levels = levels.take(seen.numpy())
+    gaussians = chosen.dequantize(levels)
     members_of_chunks = partition(gaussians)
-    model = Model.fit(levels, members_of_chunks)
+    model = chosen.model.fit(levels, members_of_chunks)
     low, high = reach_of(gaussians)
-    chunks = []
-    for members in members_of_chunks:
-        streams = []
-        for layer in range(model.num_layers):
-            part = levels.take(members[levels.layer[members] == layer])
-            streams.append((len(part), model.encode(part) if len(part) else b""))
-        chunks.append((0, whole_reach(low[members], high[members]), streams))
-    return assemble(levels.info, "rans", [model.numbers()], chunks, tracks)
+    chunks = [
+        (0, whole_reach(low[members], high[members]), model.streams(levels.take(members)))
+        for members in members_of_chunks
+    ]
+    return assemble(levels.info, codec, [model.numbers()], chunks, tracks)
 
 
 def assemble(info, codec: str, models: Sequence[list[int]], chunks, tracks: bytes | None) -> bytes:

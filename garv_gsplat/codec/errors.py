@@ -1,8 +1,12 @@
-"""What reading a `.garv` can go wrong with."""
+"""What reading and writing a `.garv` can go wrong with."""
 
 from __future__ import annotations
 
 from functools import partial
+
+
+class MissingLibraryError(ImportError):
+    """A library that a codec needs is not installed; one line that says how to install it."""
 
 
 class GarvFormatError(ValueError):

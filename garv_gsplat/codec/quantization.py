@@ -20,6 +20,8 @@ from torch import Tensor
 from garv_gsplat.gaussians import VideoGaussians, energies
 from garv_gsplat.volume import VideoInfo
 
+DEFAULT_STEP = 0.14
+"""about where a finer step costs as many bits as more Gaussians would"""
 SCALE = 1 << 16  # fixed point of what decides over positions: those numbers have to be the same for every reader
 AXES_SCALE = 1 << 30
 LAYER_RATIO = 4.0  # of the energies of neighbouring layers
@@ -73,12 +75,12 @@ class Levels:
         return replace(self, **{name: getattr(self, name)[chosen] for name in names})
 
 
-def quantize(gaussians: VideoGaussians, step: float) -> Levels:
+def quantize(gaussians: VideoGaussians, step: float = DEFAULT_STEP) -> Levels:
     """Round Gaussians; `step` is that of a colour relative to its own size, of a Gaussian of energy 1.
 
     Raises ValueError where a number is infinite or not a number, or a mean further from the video than its own size.
     """
-    means, cholesky, colors = _numbers(gaussians)
+    means, cholesky, colors = checked_numbers(gaussians)
     diagonal = np.maximum(cholesky[:, (0, 3, 5)], MIN_SIGMA)
     energy = energies(torch.from_numpy(cholesky), torch.from_numpy(colors)).numpy()
     layer, layers = _layers(energy, step)
@@ -136,8 +138,11 @@ def position_exponents(layers: tuple[Layer, ...], layer: np.ndarray, shapes: np.
     return np.clip((sizes + SCALE // 2) >> 16, MIN_EXPONENT, cells)
 
 
-def _numbers(gaussians: VideoGaussians) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Means, Cholesky factors and colours in double precision, pixels and frames."""
+def checked_numbers(gaussians: VideoGaussians) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Means, Cholesky factors and colours in double precision, pixels and frames.
+
+    Raises ValueError where a number is infinite or not a number, or a mean further from the video than its own size.
+    """
     values = (*gaussians.in_pixels(), gaussians.colors)
     means, cholesky, colors = (v.detach().cpu().double().numpy() for v in values)
     for name, numbers in (("means", means), ("cholesky", cholesky), ("colors", colors)):

@@ -129,6 +129,11 @@ class Model:
         energy = energies(gaussians.in_pixels()[1], gaussians.colors)
         return levels.take(energy.topk(round(part * count)).indices.numpy())
 
+    def streams(self, levels: Levels) -> list[tuple[int, bytes]]:
+        """Number of Gaussians and bytes of each layer of a chunk."""
+        parts = [levels.take(levels.layer == layer) for layer in range(self.num_layers)]
+        return [(len(part), self.encode(part) if len(part) else b"") for part in parts]
+
     def encode(self, part: Levels) -> bytes:
         """A stream of Gaussians of one layer."""
         model = self.layers[part.layer[0]]

@@ -11,6 +11,7 @@ TAU_99_PERCENT = 0.00344
 
 Schedule = Literal["cosine", "plateau"]
 Parametrization = Literal["log-cholesky", "gaussian-image"]
+CodecName = Literal["rans", "sog", "paper16-8-8"]
 
 
 @dataclass
@@ -25,6 +26,9 @@ class FitConfig:
     """quality of the file in dB, whatever its size; overrides bpp"""
     num_gaussians: int | None = None
     """number of Gaussians, whatever the size of the file; overrides bpp"""
+    codec: CodecName = "rans"
+    """how the file stores Gaussians: rans by steps that suit each; paper16-8-8 in 16 bits a mean and 8 a number else;
+    sog the same numbers as JPEG XL images of a sorted grid (needs garv-gsplat[sog])"""
     batch_frames: int = 8
     """frames a step"""
     lr_means: float = 0.2
@@ -94,7 +98,8 @@ class FitConfig:
             raise ValueError(f"plateau_patience must not be negative, got {self.plateau_patience}")
         if not 0 <= self.tau < 1:
             raise ValueError(f"tau must be in [0, 1), got {self.tau}")
-        for name, known in (("schedule", get_args(Schedule)), ("parametrization", get_args(Parametrization))):
+        choices = {"schedule": Schedule, "parametrization": Parametrization, "codec": CodecName}
+        for name, known in ((name, get_args(kind)) for name, kind in choices.items()):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be {' or '.join(known)}, got {getattr(self, name)!r}")
         if not 0 <= self.seed < 2**31:

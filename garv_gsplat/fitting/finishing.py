@@ -12,7 +12,7 @@ from garv_gsplat.fitting.colors import refit_colors
 from garv_gsplat.fitting.config import FitConfig
 from garv_gsplat.fitting.field import GaussianField
 from garv_gsplat.fitting.rate import best_step, numbers_of, target_bits
-from garv_gsplat.gaussians import VideoGaussians
+from garv_gsplat.gaussians import VideoGaussians, energies
 from garv_gsplat.metrics import psnr_per_frame
 from garv_gsplat.rendering import rasterization
 
@@ -29,13 +29,20 @@ def finish(field: GaussianField, frames: Tensor, mean_squared_error: float) -> b
     """The file of a fitted video, which leaves the given error; the field stays as it is, so that a fit can go on.
 
     Geometry is rounded first, then the colours are fitted to it anew and rounded: that takes back a good part of what
-    rounding costs. The step is chosen by the size or the quality of the file, where one is asked for.
+    rounding costs. The size or the quality that was asked for decides over the step, or where the codec has none over
+    how many Gaussians of the least energy are left out.
     """
+    if codec.find_codec(field.config.codec).has_step:
+        return _finish_by_step(field, frames, mean_squared_error)
+    return _finish_by_number(field, frames)
+
+
+def _finish_by_step(field: GaussianField, frames: Tensor, mean_squared_error: float) -> bytes:
     gaussians, config = field.gaussians(), field.config
     step = min(max(best_step(field.info, len(field), mean_squared_error), _STEPS[0]), _STEPS[1])
     tried: list[tuple[float, float]] = []  # logarithms of steps, and how much too large or too good the file was
     for _ in range(_TRIES):
-        data = _encode(gaussians, step, frames)
+        data = _encode(gaussians, config.codec, step, frames)
         if config.num_gaussians is not None:
             break
         excess, tolerance, slope = _too_good(data, frames, config) if config.psnr else _too_large(data, field)
@@ -43,6 +50,18 @@ def finish(field: GaussianField, frames: Tensor, mean_squared_error: float) -> b
             break
         tried.append((math.log2(step), excess))
         step = min(max(2 ** _next(tried, slope), _STEPS[0]), _STEPS[1])
+    return data
+
+
+def _finish_by_number(field: GaussianField, frames: Tensor) -> bytes:
+    gaussians, config = field.gaussians(), field.config
+    target = math.inf if config.num_gaussians or config.psnr else target_bits(config, field.info)
+    for _ in range(_TRIES):
+        data = _encode(gaussians, config.codec, None, frames)
+        if 8 * len(data) <= MOST * target:
+            break
+        kept = max(1, math.floor(len(gaussians) * 0.5 * (LEAST + MOST) * target / (8 * len(data))))
+        gaussians = gaussians.take(energies(gaussians.cholesky, gaussians.colors).topk(kept).indices)
     return data
 
 
@@ -77,9 +96,10 @@ def _quality(gaussians: VideoGaussians, frames: Tensor) -> float:
     return torch.cat(found).mean().item()
 
 
-def _encode(gaussians: VideoGaussians, step: float, frames: Tensor) -> bytes:
-    """The file of Gaussians rounded by a step, their colours fitted to that."""
-    levels = codec.quantize(gaussians, step)
-    rounded = codec.dequantize(levels).to(frames.device)
+def _encode(gaussians: VideoGaussians, name: str, step: float | None, frames: Tensor) -> bytes:
+    """The file of Gaussians rounded by a codec, their colours fitted to that."""
+    chosen = codec.find_codec(name)
+    levels = chosen.round(gaussians, step)
+    rounded = chosen.dequantize(levels).to(frames.device)
     colors = refit_colors(*rounded.in_pixels(), rounded.colors, frames, iterations=_ITERATIONS)
-    return codec.encode_levels(codec.with_colors(levels, colors))
+    return codec.encode_levels(chosen.with_colors(levels, colors), name)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
-from garv_gsplat.codec import forecast_bits
+from garv_gsplat.codec import find_codec, forecast_bits
 from garv_gsplat.fitting.config import FitConfig
 from garv_gsplat.fitting.field import GaussianField
 from garv_gsplat.volume import VideoInfo
@@ -15,22 +16,37 @@ ROUNDING_SHARE = 0.15
 _ENERGY = math.pi**1.5  # squared sum of a Gaussian of energy 1; rounding each number by `step` costs step^2 / 12 of it
 _ANNEALED = 2.0  # the error of steps at full size is this much larger, relatively, than at the end
 _GAUSSIANS_PER_ERROR = 1.5  # an exponent: 1.5 times 10 % more Gaussians for 10 % less error
-_USUAL_BITS = 50  # of a Gaussian, before anything is known
-_FEWEST_BITS = 25  # of a Gaussian, in any video seen
 _CHANGE = 0.85, 1.15  # of the number of Gaussians, at a time
-_OVERHEAD = 8 * 2500  # bits of a file beside its Gaussians: tables and entries
+
+
+@dataclass(frozen=True)
+class _Bits:
+    """What a codec takes."""
+
+    usual: int  # bits of a Gaussian, before anything is known
+    fewest: int  # likewise, in any video seen
+    overhead: int  # bits of a file beside its Gaussians: tables and entries
+    spare: float  # Gaussians to fit for each that will be in the file, where none can be added at the end
+
+
+_BITS = {
+    "rans": _Bits(usual=50, fewest=25, overhead=8 * 2500, spare=1.0),
+    "sog": _Bits(usual=100, fewest=40, overhead=8 * 400, spare=1.05),
+    "paper16-8-8": _Bits(usual=120, fewest=104, overhead=8 * 300, spare=1.0),  # 104: of one channel
+}
 
 
 def gaussians_for(config: FitConfig, info: VideoInfo) -> int:
     """How many Gaussians a fit of this video starts with."""
-    return config.num_gaussians or _count(config, info, _USUAL_BITS)
+    return config.num_gaussians or _count(config, info, _BITS[config.codec].usual)
 
 
 def most_gaussians(config: FitConfig, info: VideoInfo) -> int:
     """How many Gaussians a fit of this video may come to have."""
+    codec = _BITS[config.codec]
     if config.psnr is not None:
-        return math.ceil(_count(config, info, _USUAL_BITS) * _CHANGE[1] ** config.relocations)
-    return config.num_gaussians or _count(config, info, _FEWEST_BITS)
+        return math.ceil(_count(config, info, codec.usual) * _CHANGE[1] ** config.relocations)
+    return config.num_gaussians or _count(config, info, codec.fewest)
 
 
 def target_bits(config: FitConfig, info: VideoInfo) -> float:
@@ -51,8 +67,9 @@ def wanted_gaussians(field: GaussianField, mean_squared_error: float, factor: fl
         rounded = expected * (1 + ROUNDING_SHARE / 2)
         wanted = round(count * (rounded / 10 ** (-config.psnr / 10)) ** _GAUSSIANS_PER_ERROR)
     else:
-        step = best_step(field.info, count, expected)
-        wanted = _count(config, field.info, max(_FEWEST_BITS, forecast_bits(field.gaussians(), step)))
+        step = best_step(field.info, count, expected) if find_codec(config.codec).has_step else None
+        bits = forecast_bits(field.gaussians(), config.codec, step)
+        wanted = _count(config, field.info, max(_BITS[config.codec].fewest, bits))
     low, high = (round(change * count) for change in _CHANGE)
     return max(1, min(max(low, wanted), high))
 
@@ -69,5 +86,5 @@ def numbers_of(info: VideoInfo) -> int:
 
 
 def _count(config: FitConfig, info: VideoInfo, bits: float) -> int:
-    available = target_bits(config, info)
-    return max(1, int(max(available - _OVERHEAD, available / 2) / bits))
+    available, codec = target_bits(config, info), _BITS[config.codec]
+    return max(1, int(codec.spare * max(available - codec.overhead, available / 2) / bits))

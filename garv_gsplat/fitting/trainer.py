@@ -70,8 +70,8 @@ def fit(
     device: where to fit; a GPU if there is one.
     progress: called every few steps.
 
-    Raises FitMemoryError before it starts when it would not fit into memory. Ctrl-C ends it early and is no error: the
-    result is what has been fitted so far, rounded.
+    Raises FitMemoryError before it starts when it would not fit into memory, MissingLibraryError where the codec needs
+    what is not installed. Ctrl-C ends it early and is no error: the result is what has been fitted so far, rounded.
     """
     video = video if isinstance(video, Video) else video_from_array(video)
     config = config or FitConfig()
@@ -79,6 +79,7 @@ def fit(
         raise ValueError(f"steps must not be negative, got {steps}")
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     steps = PRESETS["garv"].steps_for(video.info.frames) if steps is None else steps
+    codec.find_codec(config.codec).check()
     n = gaussians_for(config, video.info)
     check_memory(video.info, config, device, frames_read=True)
     with deterministic(config.deterministic):

@@ -117,7 +117,9 @@ class GarvModel(Model):
 
     def file(self) -> bytes:
         """The `.garv` of this model: the finished one, or what the Gaussians at hand give."""
-        return codec.encode(self.field.gaussians()) if self._file is None else self._file.numpy().tobytes()
+        if self._file is None:
+            return codec.encode(self.field.gaussians(), self.config.fit.codec)
+        return self._file.numpy().tobytes()
 
     def show_file(self) -> None:
         """Look at what the file holds from now on, not at what was fitted."""

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from nerfstudio.pipelines.base_pipeline import VanillaPipeline, VanillaPipelineConfig
 
+from garv_gsplat.codec import find_codec
 from garv_gsplat.fitting import check_memory
 from garv_gsplat.plugin.datamanager import GarvDataManager, GarvDataManagerConfig
 from garv_gsplat.plugin.evaluation import evaluate
@@ -46,6 +47,7 @@ class GarvPipeline(VanillaPipeline):
     ) -> None:
         training = test_mode == "val"
         if training:
+            find_codec(config.model.fit.codec).check()
             _check_memory(config, torch.device(device))
         # a viewer, an export and an evaluation must also start when the video has moved
         super().__init__(config, device, "val" if training else "inference", world_size, local_rank, grad_scaler)

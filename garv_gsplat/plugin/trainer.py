@@ -17,6 +17,7 @@ from nerfstudio.utils.rich_utils import CONSOLE
 from rich.markup import escape
 from torch import Tensor
 
+from garv_gsplat.codec import MissingLibraryError
 from garv_gsplat.fitting import FitConfig, FitMemoryError, Preset
 from garv_gsplat.fitting.deterministic import deterministic
 from garv_gsplat.fitting.losses import psnr_tensor
@@ -160,7 +161,7 @@ class GarvTrainer(Trainer):
         try:
             with deterministic(self._fit.deterministic):
                 super().setup(test_mode)
-        except (VideoError, FitMemoryError) as error:
+        except (VideoError, FitMemoryError, MissingLibraryError) as error:
             refuse(str(error))
         except ResumeError as error:
             self.config.discard_config()

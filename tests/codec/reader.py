@@ -6,6 +6,7 @@ import struct
 import zlib
 from fractions import Fraction
 
+import imagecodecs
 import numpy as np
 
 
@@ -162,12 +163,54 @@ def exponents_of(row: tuple[int, ...], layer: dict) -> list[int]:
     return [min(max(size + 32768 >> 16, -20), cell) for size, cell in zip(sizes, layer["cells"])]
 
 
+class UniformModel:
+    """What a file says about its streams where attributes are rounded evenly: the codecs sog and paper16-8-8."""
+
+    layers = (None,)
+
+    def __init__(self, numbers: list[int], channels: int) -> None:
+        count, *bits = numbers
+        assert count == 1 and len(bits) == 2 * (9 + channels)
+        self.low, self.high = np.array(bits, np.uint32).view(np.float32).astype(np.float64).reshape(2, -1)
+
+    def decode(self, layer: None, count: int, data: bytes) -> list[list[float]]:
+        """Rows of means, Cholesky factors and colours, in pixels and frames."""
+        rows = [
+            low + np.asarray(plane, np.float64).ravel()[:count] * (high - low) / (65535 if k < 3 else 255)
+            for k, (plane, low, high) in enumerate(zip(self.planes(count, data), self.low, self.high))
+        ]
+        return np.stack(rows, 1).tolist()
+
+
+class PaperModel(UniformModel):
+    def planes(self, count: int, data: bytes) -> list[np.ndarray]:
+        """The levels of each attribute."""
+        bytes_each = [2] * 3 + [1] * (len(self.low) - 3)
+        ends = np.cumsum([0, *bytes_each]) * count
+        assert len(data) == ends[-1]
+        return [np.frombuffer(data[a:b], f"<u{size}") for a, b, size in zip(ends, ends[1:], bytes_each)]
+
+
+class SogModel(UniformModel):
+    def planes(self, count: int, data: bytes) -> list[np.ndarray]:
+        """The levels of each attribute."""
+        sizes = struct.unpack_from(f"<{len(self.low)}I", data)
+        ends = 4 * len(sizes) + np.cumsum([0, *sizes])
+        planes = [imagecodecs.jpegxl_decode(data[a:b]) for a, b in zip(ends, ends[1:])]
+        side = int(np.ceil(np.sqrt(count)))
+        assert all(plane.shape == (side, side) for plane in planes)
+        return planes
+
+
+MODELS = (Model, SogModel, PaperModel)
+
+
 def read(data: bytes) -> dict:
     """Everything in a file."""
     assert data[:8] == bytes.fromhex("8947415256 0D0A1A")
     version, codec, size, width, height, frames, numerator, denominator = struct.unpack_from("<HHIIIIQQ", data, 8)
     channels, rotation, primaries, transfer, matrix, full_range, count, _ = data[44:52]
-    assert (version, codec, size) == (1, 0, 52 + 24 * count + 4)
+    assert (version, size) == (1, 52 + 24 * count + 4)
     assert struct.unpack_from("<I", data, size - 4)[0] == zlib.crc32(data[: size - 4])
     sections, end = {}, size
     for row in range(count):
@@ -175,7 +218,7 @@ def read(data: bytes) -> dict:
         assert offset == end and crc == (0 if key == 4 else zlib.crc32(data[offset : offset + length]))
         sections[key], end = data[offset : offset + length], offset + length
     assert end == len(data)
-    model = Model(numbers_of(sections[2]), channels)
+    model = MODELS[codec](numbers_of(sections[2]), channels)
     take = iter(numbers_of(sections[3])).__next__
     rows, at, reaches = [], 0, []
     for _ in range(take()):

@@ -255,9 +255,14 @@ def test_bits_per_pixel_leave_out_sound():
 # Damage
 
 
-@pytest.fixture(scope="module", params=[INFO, VARIABLE], ids=["constant", "variable"])
+@pytest.fixture(
+    scope="module",
+    params=[(INFO, "rans"), (VARIABLE, "rans"), (INFO, "sog"), (INFO, "paper16-8-8")],
+    ids=["constant", "variable", "sog", "paper16-8-8"],
+)
 def small_file(request) -> bytes:
-    return encode(fitted_like(25, request.param))
+    info, codec = request.param
+    return encode(fitted_like(25, info), codec)
 
 
 def test_every_flipped_byte_is_found(small_file):

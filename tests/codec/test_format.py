@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from garv_gsplat.codec import GarvFile, encode, load
+from garv_gsplat.codec import CODECS, GarvFile, encode, load
 from garv_gsplat.gaussians import VideoGaussians
 from garv_gsplat.volume import ColorInfo, VideoInfo
 from tests.codec import reader
@@ -26,6 +26,7 @@ def sorted_rows(gaussians: VideoGaussians) -> np.ndarray:
     return rows[np.lexsort(rows.round(4).T)]
 
 
+@pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize(
     "info",
     [
@@ -35,8 +36,8 @@ def sorted_rows(gaussians: VideoGaussians) -> np.ndarray:
         VideoInfo(17, 9, 200, channels=8),
     ],
 )
-def test_a_reader_written_from_the_document_agrees(info):
-    data = encode(fitted_like(700, info), tracks=b"Matroska")
+def test_a_reader_written_from_the_document_agrees(info, codec):
+    data = encode(fitted_like(700, info), codec, tracks=b"Matroska")
     read, gaussians = reader.read(data), load(data)
     color = info.color
     assert read["size"] == (info.width, info.height, info.frames, info.channels)
@@ -48,22 +49,26 @@ def test_a_reader_written_from_the_document_agrees(info):
     np.testing.assert_allclose(sorted_rows(gaussians), theirs, rtol=1e-5, atol=2e-4)
 
 
-def test_it_agrees_over_many_chunks_and_layers(monkeypatch):
+@pytest.mark.parametrize("codec", CODECS)
+def test_it_agrees_over_many_chunks_and_layers(monkeypatch, codec):
     monkeypatch.setattr("garv_gsplat.codec.partition.SMALLEST", 40)
-    data = encode(fitted_like(900, VideoInfo(320, 180, 128)))
+    data = encode(fitted_like(900, VideoInfo(320, 180, 128)), codec)
     read, gaussians = reader.read(data), load(data)
     assert len(read["reaches"]) > 4
     theirs = read["gaussians"][np.lexsort(read["gaussians"].round(4).T)]
     np.testing.assert_allclose(sorted_rows(gaussians), theirs, rtol=1e-5, atol=2e-4)
 
 
-@pytest.mark.parametrize("version", [0, 1])
-def test_golden_files_stay_readable(version):
+@pytest.mark.parametrize(
+    ("name", "version", "codec"),
+    [("v0", 0, "version 0"), ("v1", 1, "rans"), ("v1_sog", 1, "sog"), ("v1_paper16-8-8", 1, "paper16-8-8")],
+)
+def test_golden_files_stay_readable(name, version, codec):
     """The golden files are never written again; the values beside them are what they held when they were written."""
-    file = GarvFile(DATA / f"golden_v{version}.garv")
-    expected = json.loads((DATA / f"golden_v{version}.json").read_text())
+    file = GarvFile(DATA / f"golden_{name}.garv")
+    expected = json.loads((DATA / f"golden_{name}.json").read_text())
     info, gaussians = file.info, file.read()
-    assert file.version == version
+    assert (file.version, file.codec) == (version, codec)
     assert file.num_gaussians == len(expected["means"])
     assert [info.width, info.height, info.frames, info.channels] == expected["size"]
     assert str(info.frame_rate) == expected["frame_rate"]

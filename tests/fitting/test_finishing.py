@@ -10,6 +10,7 @@ from garv_gsplat.fitting import FitConfig, GaussianField, finish, fit
 from garv_gsplat.fitting.finishing import ABOVE, LEAST
 from garv_gsplat.fitting.losses import l2
 from garv_gsplat.fitting.rate import best_step
+from garv_gsplat.gaussians import energies
 from garv_gsplat.rendering import rasterization
 from garv_gsplat.volume import VideoInfo
 from tests.media import pattern
@@ -50,6 +51,31 @@ def test_bytes_are_a_size_too():
 def test_a_quality_out_of_reach_is_neared():
     low = fit(FRAMES, FitConfig(bpp=0.1, psnr=60.0, batch_frames=4), steps=20, device="cpu")
     assert 0 < len(low.data) < FRAMES.numel()
+
+
+@pytest.mark.parametrize("codec_name", ["sog", "paper16-8-8"])
+def test_fixed_numbers_of_bits_come_as_near_by_the_number_of_gaussians(codec_name):
+    result = fit(FRAMES, FitConfig(bpp=1.0, batch_frames=4, codec=codec_name), steps=60, device="cpu")
+    assert codec.GarvFile(result.data).codec == codec_name
+    assert 0.97 < 8 * len(result.data) / INFO.pixels <= 1.0
+
+
+def test_those_of_the_least_energy_are_left_out():
+    config = FitConfig(num_gaussians=900, batch_frames=4)
+    gaussians = fit(FRAMES, config, steps=5, device="cpu").gaussians
+    field = field_with(gaussians, FitConfig(bpp=0.2, codec="paper16-8-8"), torch.device("cpu"))
+    kept = codec.load(finish(field, FRAMES, 1e-3))
+    assert 380 < len(kept) < 410  # 0.2 x 245,760 bits less the header, 120 each
+    threshold = energies(gaussians.cholesky, gaussians.colors).sort(descending=True).values[len(kept)]
+    nearest = torch.cdist(kept.means, gaussians.means).argmin(1)
+    strong = energies(gaussians.cholesky, gaussians.colors)[nearest] > 0.5 * threshold
+    assert strong.float().mean() > 0.9  # colours are fitted once before any is left out
+
+
+@pytest.mark.parametrize("codec_name", ["sog", "paper16-8-8"])
+def test_a_number_of_gaussians_that_was_asked_for_is_kept(codec_name):
+    config = FitConfig(num_gaussians=200, batch_frames=4, codec=codec_name)
+    assert len(fit(FRAMES, config, steps=3, device="cpu").gaussians) == 200
 
 
 def test_the_field_stays_so_that_a_fit_can_go_on(device):

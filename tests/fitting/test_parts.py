@@ -59,6 +59,7 @@ def recipe_of(field: GaussianField, steps: int) -> FitRecipe:
         ({"final_lr": -1.0}, "final_lr is relative to the first steps"),
         ({"plateau_patience": -1}, "plateau_patience must not be negative"),
         ({"schedule": "cosin"}, "schedule must be cosine or plateau, got 'cosin'"),
+        ({"codec": "jpeg"}, "codec must be rans or sog or paper16-8-8, got 'jpeg'"),
         ({"parametrization": "paper"}, "parametrization must be log-cholesky or gaussian-image, got 'paper'"),
         ({"seed": -1}, "seed must be from 0"),
         ({"seed": 2**31}, "seed must be from 0"),

@@ -82,6 +82,25 @@ def test_export_when_the_video_has_moved(configure: Configure, tmp_path: Path, c
     assert codec.load(tmp_path / "exports" / "moves.garv").info == info
 
 
+def test_export_in_the_codec_of_the_fit(configure: Configure):
+    config = configure(steps=2)
+    config.pipeline.model.fit.codec = "sog"
+    trainer = start(config)
+    assert codec.GarvFile(trainer.pipeline.model.file()).codec == "sog"  # before the first step, too
+    trainer.train()
+    assert codec.GarvFile(trainer.pipeline.model.file()).codec == "sog"
+
+
+def test_a_codec_whose_library_is_missing_is_one_line(configure: Configure, monkeypatch: pytest.MonkeyPatch, capfd):
+    config = configure()
+    config.pipeline.model.fit.codec = "sog"
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
+    with pytest.raises(SystemExit) as stop:
+        start(config)
+    assert stop.value.code == 2
+    assert "pip install garv-gsplat[sog]" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("case", ["no config", "unwritable"])
 def test_bad_export_is_one_line(case: str, config_path: Path, tmp_path: Path, capfd):
     (tmp_path / "file").touch()
