@@ -4,117 +4,206 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import BinaryIO, Literal
 
 import torch
 from torch import Tensor
 
 from garv_gsplat.codec import load
+from garv_gsplat.frame import Frame, FrameBatch
 from garv_gsplat.gaussians import VideoGaussians
-from garv_gsplat.ops import ListBudget, can_record
-from garv_gsplat.packing import draw_channels, pack_channels
-from garv_gsplat.rendering import DECODING_TAU, view_volume
-from garv_gsplat.replay import FrameReplay
+from garv_gsplat.rendering import DECODING_TAU
+from garv_gsplat.views import Views, Window, frames_at_once
 from garv_gsplat.volume import VideoInfo
-
-_PIXELS_AT_ONCE = 1 << 25  # bounds what a launch needs, whatever is asked for
-_MAX_FRAMES = 32  # a launch; more gain nothing
 
 
 class VideoDecoder:
-    """Frames of a `.garv` as uint8 tensors [H, W, C] on the device.
+    """Frames of a `.garv` as tensors on the device, by the names that torchcodec has for them.
 
     ::
 
         decoder = VideoDecoder("clip.garv")
-        decoder[0]                          # [H, W, 3]
-        decoder[-10:]                       # [10, H, W, 3]
-        decoder.get_frames_at([5, 2, 99])   # [3, H, W, 3]
+        decoder[0]                                    # uint8 [3, H, W]
+        decoder[-10:]                                 # uint8 [10, 3, H, W]
+        decoder.get_frames_at([5, 2, 7.5]).data       # uint8 [3, 3, H, W]; 7.5 is half way from frame 7 to 8
+        decoder.get_frame_played_at(1.2).pts_seconds  # when the frame is shown that is seen at 1.2 s
+        decoder.get_frame_at(5, crop=(320, 180, 640, 360), size=(160, 90), dtype=torch.float32)
+
+    What gives frames takes three arguments more:
+
+    crop: (x, y, w, h) in pixels, by default the whole frame. Only these are computed.
+    size: (w, h) that the crop is shown at, larger or smaller; smaller is antialiased and as bright on the whole.
+    dtype: torch.uint8, or torch.float16 or torch.float32 from 0 to 1.
+
+    They raise ValueError for a crop that is empty or leaves the video, a size below 1x1, and another dtype.
     """
 
     def __init__(
         self,
-        source: str | os.PathLike | bytes | VideoGaussians,
+        source: str | os.PathLike | bytes | BinaryIO | VideoGaussians,
         *,
         device: torch.device | str | None = None,
+        dimension_order: Literal["NCHW", "NHWC"] = "NCHW",
         tau: float = DECODING_TAU,
     ) -> None:
-        """Open a `.garv`, a path or its bytes; or decode Gaussians that are at hand.
+        """Open a `.garv`: a path, an http(s) URL, its bytes or a file object; or decode Gaussians that are at hand.
 
         device: where frames are decoded and stay; a GPU if there is one, else the CPU.
+        dimension_order: of frames, which are [B, C, H, W] or [B, H, W, C].
         tau: grey levels of 255 below which a Gaussian is left out of a tile of 16x16 pixels; 0 leaves out nothing.
 
         Raises GarvFormatError for what is not a whole `.garv`, OSError where the file cannot be read.
         """
+        if dimension_order not in ("NCHW", "NHWC"):
+            raise ValueError(f'dimension_order must be "NCHW" or "NHWC", got {dimension_order!r}')
+        if not tau >= 0:
+            raise ValueError(f"tau must not be negative, got {tau}")
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.dimension_order = dimension_order
         gaussians = source if isinstance(source, VideoGaussians) else load(source)
         self.metadata: VideoInfo = gaussians.info
         """size and timing of the video"""
         self.num_gaussians = len(gaussians)
-        with torch.no_grad():
-            view = view_volume(gaussians, tau=tau)
-            # Packed where the Gaussians are: for a file that is the host, and the device only ever holds the records.
-            volumes = pack_channels(view.means, view.cholesky, view.colors, tau)
-        self._volumes = [volume.to(self.device) for volume in volumes]
-        self._budgets = [ListBudget() for _ in volumes]
-        window = (0, 0, self.metadata.width, self.metadata.height)
-        alone = can_record(self.device) and len(self._volumes) == 1
-        self._replay = FrameReplay(self._volumes[0], window, self._budgets[0]) if alone else None
-        # Times live on the device: uploading an index per call would wait for the frames before.
-        self._centers = torch.arange(len(self), device=self.device, dtype=torch.float32) + 0.5
+        self._views = Views(gaussians, tau, self.device)
 
     def __len__(self) -> int:
         return self.metadata.frames
 
     def __getitem__(self, key: int | slice) -> Tensor:
-        """Frame [H, W, C] for an index, frames [B, H, W, C] for a slice; negative indices count from the end."""
+        """The frame of an index, uint8, or the frames of a slice; negative indices count from the end."""
         if isinstance(key, slice):
-            return self.get_frames_at(range(len(self))[key])
-        return self.get_frames_at([key])[0]
+            return self._decode(range(len(self))[key], None, None, torch.uint8)
+        if isinstance(key, float):
+            raise TypeError(f"an index is a whole number, got {key}; get_frame_at renders between frames, too")
+        return self._decode([self.metadata.frame_number(key)], None, None, torch.uint8)[0]
 
     def __iter__(self) -> Iterator[Tensor]:
-        """Every frame [H, W, C] in turn."""
+        """Every frame in turn."""
         for batch in self.frames():
             yield from batch
 
-    def get_frames_at(self, indices: Sequence[int] | Tensor) -> Tensor:
-        """Frames uint8 [B, H, W, C] at indices [B], in that order; negative ones count from the end.
+    def get_frame_at(
+        self,
+        index: float,
+        *,
+        crop: Window | None = None,
+        size: tuple[int, int] | None = None,
+        dtype: torch.dtype = torch.uint8,
+    ) -> Frame:
+        """The frame of a number, which may have a fraction; negative ones count from the end.
 
-        Raises IndexError for an index outside of the video, TypeError for what is no whole number.
+        Raises IndexError for a number outside of the video, TypeError for what is no number.
         """
-        chosen = [self._index(i) for i in (indices.tolist() if isinstance(indices, Tensor) else indices)]
-        step = self.frames_per_launch
-        parts = [self._decode(chosen[start : start + step]) for start in range(0, max(1, len(chosen)), step)]
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+        return self.get_frames_at([index], crop=crop, size=size, dtype=dtype)[0]
 
-    def frames(self, batch: int | None = None) -> Iterator[Tensor]:
-        """The whole video, `batch` frames uint8 [B, H, W, C] at a time; by default as many as one launch decodes."""
+    def get_frames_at(
+        self,
+        indices: Sequence[float] | Tensor,
+        *,
+        crop: Window | None = None,
+        size: tuple[int, int] | None = None,
+        dtype: torch.dtype = torch.uint8,
+    ) -> FrameBatch:
+        """The frames of numbers [B], in that order; `get_frame_at` says which there are."""
+        chosen = [self.metadata.frame_number(i) for i in (indices.tolist() if isinstance(indices, Tensor) else indices)]
+        return self._batch(chosen, crop, size, dtype)
+
+    def get_frames_in_range(
+        self,
+        start: int,
+        stop: int,
+        step: int = 1,
+        *,
+        crop: Window | None = None,
+        size: tuple[int, int] | None = None,
+        dtype: torch.dtype = torch.uint8,
+    ) -> FrameBatch:
+        """Every `step`-th frame from start to before stop. Raises IndexError where they leave the video."""
+        start, stop, step = map(operator.index, (start, stop, step))
+        if not (0 <= start <= stop <= len(self) and step >= 1):
+            raise IndexError(
+                f"frames {start} to {stop} in steps of {step} do not exist: start and stop rise within "
+                f"0 to {len(self)}, step is at least 1"
+            )
+        return self._batch(range(start, stop, step), crop, size, dtype)
+
+    def get_frame_played_at(
+        self,
+        seconds: float,
+        *,
+        crop: Window | None = None,
+        size: tuple[int, int] | None = None,
+        dtype: torch.dtype = torch.uint8,
+    ) -> Frame:
+        """The frame that is shown at a moment. Raises ValueError for one outside of the video."""
+        return self.get_frame_at(self.metadata.frame_at(seconds), crop=crop, size=size, dtype=dtype)
+
+    def get_frames_played_at(
+        self,
+        seconds: Sequence[float] | Tensor,
+        *,
+        crop: Window | None = None,
+        size: tuple[int, int] | None = None,
+        dtype: torch.dtype = torch.uint8,
+    ) -> FrameBatch:
+        """The frames that are shown at moments [B]. Raises ValueError for one outside of the video."""
+        moments = seconds.tolist() if isinstance(seconds, Tensor) else seconds
+        return self._batch([self.metadata.frame_at(moment) for moment in moments], crop, size, dtype)
+
+    def get_frames_played_in_range(
+        self,
+        start_seconds: float,
+        stop_seconds: float,
+        *,
+        fps: float | None = None,
+        crop: Window | None = None,
+        size: tuple[int, int] | None = None,
+        dtype: torch.dtype = torch.uint8,
+    ) -> FrameBatch:
+        """The frames that are shown from one moment to before another.
+
+        fps: so many frames a second instead, evenly spaced from the start on and each rendered at its own moment.
+
+        Raises ValueError where the moments leave the video.
+        """
+        return self._batch(self.metadata.frames_between(start_seconds, stop_seconds, fps), crop, size, dtype)
+
+    def frames(
+        self,
+        indices: Iterable[float] | None = None,
+        *,
+        batch: int | None = None,
+        crop: Window | None = None,
+        size: tuple[int, int] | None = None,
+        dtype: torch.dtype = torch.uint8,
+    ) -> Iterator[Tensor]:
+        """The whole video, or the frames of given numbers, one after the other.
+
+        batch: frames at a time; by default as many as one launch decodes.
+        """
         batch = self.frames_per_launch if batch is None else batch
         if batch < 1:
             raise ValueError(f"batch must be at least 1 frame, got {batch}")
-        for start in range(0, len(self), batch):
-            yield self[start : start + batch]
+        chosen = range(len(self)) if indices is None else [self.metadata.frame_number(i) for i in indices]
+        for start in range(0, len(chosen), batch):
+            yield self._decode(chosen[start : start + batch], crop, size, dtype)
 
     @property
     def frames_per_launch(self) -> int:
         """Frames that are decoded at once."""
-        return min(_MAX_FRAMES, max(1, _PIXELS_AT_ONCE // (self.metadata.width * self.metadata.height)))
+        return frames_at_once(self.metadata.width, self.metadata.height)
 
-    def _decode(self, indices: list[int]) -> Tensor:
-        first = indices[0] if indices else 0
-        if indices == list(range(first, first + len(indices))):
-            positions = self._centers[first : first + len(indices)]
-        else:
-            positions = torch.cat([self._centers[i : i + 1] for i in indices])
-        if len(indices) == 1 and self._replay is not None:
-            return self._replay.draw(positions)
-        window = (0, 0, self.metadata.width, self.metadata.height)
-        return draw_channels(self._volumes, positions, window, self._budgets)
+    def _batch(
+        self, chosen: Sequence[float], crop: Window | None, size: tuple[int, int] | None, dtype: torch.dtype
+    ) -> FrameBatch:
+        info = self.metadata
+        pts = torch.tensor([float(info.seconds(i)) for i in chosen], dtype=torch.float64)
+        durations = torch.tensor([float(info.frame_duration(int(i))) for i in chosen], dtype=torch.float64)
+        return FrameBatch(self._decode(chosen, crop, size, dtype), pts, durations)
 
-    def _index(self, index: int) -> int:
-        if isinstance(index, bool):
-            raise TypeError(f"a frame is chosen by its number, got {index}; of a mask give the indices that it keeps")
-        index, count = operator.index(index), len(self)
-        if not -count <= index < count:
-            raise IndexError(f"frame {index} does not exist: the video has {count} frames, {-count} to {count - 1}")
-        return index % count
+    def _decode(
+        self, chosen: Sequence[float], crop: Window | None, size: tuple[int, int] | None, dtype: torch.dtype
+    ) -> Tensor:
+        images = self._views.draw(chosen, crop, size, dtype)
+        return images.permute(0, 3, 1, 2) if self.dimension_order == "NCHW" else images

@@ -66,7 +66,7 @@ def test_summary_is_what_the_file_gives(tmp_path, capsys):
     assert main(["encode", str(source), str(path), "--steps", "30", "--bpp", "1", "--device", "cpu"]) == 0
     line = capsys.readouterr().out
     size, info = path.stat().st_size, read_info(source)
-    quality = psnr(VideoDecoder(path, device="cpu")[:], read_video(source).frames)
+    quality = psnr(VideoDecoder(path, device="cpu", dimension_order="NHWC")[:], read_video(source).frames)
     assert f"{path}: {size:,} bytes, {8 * size / info.pixels:.4f} bpp, {quality:.2f} dB, " in line
     assert 8 * size <= info.pixels, "more than --bpp asked for"
     assert quality > 20
@@ -107,7 +107,7 @@ def test_decode_to_images(tmp_path):
     path, folder = tmp_path / "v.garv", tmp_path / "images"
     assert main(["encode", str(media.make_odd_size(tmp_path / "v.mp4")), str(path), *QUICK]) == 0
     assert main(["decode", str(path), "--output", str(folder), "--device", "cpu"]) == 0
-    decoded = VideoDecoder(path, device="cpu")[:].numpy()
+    decoded = VideoDecoder(path, device="cpu", dimension_order="NHWC")[:].numpy()
     images = [np.asarray(Image.open(p)) for p in sorted(folder.iterdir())]
     np.testing.assert_array_equal(np.stack(images), decoded)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["images", "v.garv", "v.mp4"]

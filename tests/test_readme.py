@@ -70,9 +70,10 @@ def test_python_example(folder, few_steps, capsys):
     (block,) = blocks("README.md", "python")
     names: dict = {}
     exec(compile(block, "README.md", "exec"), names)
-    assert tuple(names["frame"].shape) == (48, 64, 3)
-    assert tuple(names["clip"].shape) == (2, 48, 64, 3)
-    assert tuple(names["crop"].shape) == (1, 24, 32, 3)
+    assert tuple(names["frame"].shape) == (3, 48, 64)
+    assert tuple(names["clip"].shape) == (2, 3, 48, 64)
+    assert tuple(names["shown"].data.shape) == (3, 48, 64)
+    assert tuple(names["between"].data.shape) == (1, 3, 48, 64)
     code = [line for line in block.splitlines() if line and not line.startswith("#")]
     assert len(code) <= 12
 

@@ -41,7 +41,7 @@ class Decode:
 
         if self.output.is_file() and self.file.exists() and self.output.samefile(self.file):
             raise CommandError(f"{self.output}: is the .garv itself, which would be overwritten; give another name")
-        decoder = VideoDecoder(self.file, device=parse_device(self.device))
+        decoder = VideoDecoder(self.file, device=parse_device(self.device), dimension_order="NHWC")
         info = decoder.metadata
         with progress_bars() as bars:
             task = bars.add_task("decoding", total=info.frames, note="")

@@ -1,0 +1,161 @@
+"""What a call of the decoder shows, a crop at a size, and the packed Gaussians that it is drawn from."""
+
+from __future__ import annotations
+
+import operator
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from garv_gsplat.gaussians import VideoGaussians
+from garv_gsplat.ops import ListBudget, can_record
+from garv_gsplat.packing import draw_channels, pack_channels
+from garv_gsplat.rendering import view_volume
+from garv_gsplat.replay import FrameReplay
+from garv_gsplat.volume import Box, VideoInfo
+
+_PIXELS_AT_ONCE = 1 << 25  # bounds what a launch needs, whatever is asked for
+_MAX_FRAMES = 32  # a launch; more gain nothing
+_DTYPES = (torch.uint8, torch.float16, torch.float32)
+_KEPT = 8  # grids; a crop that moves by pixels of half the size needs four
+
+Window = tuple[int, int, int, int]
+"""left, top, width, height in pixels"""
+
+
+class Grid(NamedTuple):
+    """The pixels of a video that was scaled: `scale` of them for each of its own, the first one `shift` further on."""
+
+    scale: tuple[Fraction, Fraction]
+    """along x and y"""
+    shift: tuple[Fraction, Fraction]
+    """in pixels of the grid, from 0 to below 1"""
+
+
+NATIVE = Grid((Fraction(1), Fraction(1)), (Fraction(0), Fraction(0)))
+"""the video's own pixels"""
+
+
+def place(info: VideoInfo, crop: Window | None, size: tuple[int, int] | None) -> tuple[Grid, Window]:
+    """The grid whose pixels show `crop` at `size`, and where on it they lie.
+
+    Crops of one scale share a grid, those of the video's own scale all do. Raises ValueError for a crop that is empty
+    or leaves the video, and for a size below 1x1; TypeError for what are no whole numbers.
+    """
+    if crop is None and size is None:
+        return NATIVE, (0, 0, info.width, info.height)
+    crop = check_crop(info, crop or (0, 0, info.width, info.height))
+    size = _whole_numbers("size", size or crop[2:], "(w, h)")
+    if min(size) < 1:
+        raise ValueError(f"size must be at least 1x1, got {size[0]}x{size[1]}")
+    scale = tuple(Fraction(n, m) for n, m in zip(size, crop[2:]))
+    start = [n * s for n, s in zip(crop[:2], scale)]
+    return Grid(scale, tuple(n % 1 for n in start)), (int(start[0]), int(start[1]), *size)
+
+
+def check_crop(info: VideoInfo, crop: Sequence[int]) -> Window:
+    """`crop` as whole numbers. Raises ValueError where it is empty or leaves the video."""
+    x, y, width, height = crop = _whole_numbers("crop", crop, "(x, y, w, h)")
+    if width < 1 or height < 1:
+        raise ValueError(f"crop must hold a pixel, got {crop}: width and height are at least 1")
+    if x < 0 or y < 0 or x + width > info.width or y + height > info.height:
+        raise ValueError(f"crop {crop} leaves the video: x + w is 0 to {info.width}, y + h is 0 to {info.height}")
+    return crop
+
+
+def _whole_numbers(name: str, values: Sequence[int], form: str) -> tuple[int, ...]:
+    values = tuple(map(operator.index, values))
+    if len(values) != form.count(",") + 1:
+        raise ValueError(f"{name} must be {form}, got {values}")
+    return values
+
+
+class FrameView:
+    """Gaussians packed for a grid, ready to be drawn."""
+
+    def __init__(self, gaussians: VideoGaussians, grid: Grid, tau: float, device: torch.device) -> None:
+        """Packed where the Gaussians are, drawn on `device`."""
+        self.gaussians = gaussians
+        ends = [((shift / scale), (shift + 1) / scale) for scale, shift in zip(*grid)]
+        (x0, x1), (y0, y1) = ([float(end / n) for end in pair] for pair, n in zip(ends, _size(gaussians.info)))
+        with torch.no_grad():
+            # Any number of pixels gives the same map, so it is one.
+            view = view_volume(gaussians, size=(1, 1), crop=Box(x0=x0, y0=y0, x1=x1, y1=y1), tau=tau)
+            volumes = pack_channels(view.means, view.cholesky, view.colors, tau)
+        self._volumes = [volume.to(device) for volume in volumes]
+        self._budgets = [ListBudget() for _ in volumes]
+        self._whole = (0, 0, *_size(gaussians.info))
+        alone = grid == NATIVE and can_record(device) and len(volumes) == 1
+        self._replay = FrameReplay(self._volumes[0], self._whole, self._budgets[0]) if alone else None
+
+    def draw(self, positions: Tensor, window: Window, dtype: torch.dtype) -> Tensor:
+        """Images [B, height, width, C] of a window at `positions` [B] in slices; uint8, or floats from 0 to 1."""
+        if dtype == torch.uint8:
+            if len(positions) == 1 and window == self._whole and self._replay is not None:
+                return self._replay.draw(positions)
+            return draw_channels(self._volumes, positions, window, self._budgets)
+        return (
+            draw_channels(self._volumes, positions, window, self._budgets, dtype=torch.float32).clamp_(0, 1).to(dtype)
+        )
+
+
+class Views:
+    """The views of a decoder, each made when it is first asked for; those asked for last are kept. Thread-safe."""
+
+    def __init__(self, gaussians: VideoGaussians, tau: float, device: torch.device) -> None:
+        self._gaussians, self._tau, self._device = gaussians, tau, device
+        self._views: OrderedDict[Grid, FrameView] = OrderedDict()
+        self._lock = threading.Lock()
+        # Times live on the device: uploading an index per call would wait for the frames before.
+        self._centers = torch.arange(gaussians.info.frames, device=device, dtype=torch.float32) + 0.5
+
+    def draw(
+        self,
+        frames: Sequence[float],
+        crop: Sequence[int] | None,
+        size: Sequence[int] | None,
+        dtype: torch.dtype,
+    ) -> Tensor:
+        """Images [B, height, width, C] of frames of given numbers; what the decoder's calls take beside them."""
+        if dtype not in _DTYPES:
+            raise ValueError(f"dtype must be one of {', '.join(map(str, _DTYPES))}, got {dtype}")
+        grid, window = place(self._gaussians.info, crop, size)
+        view, step = self._frames(grid), frames_at_once(*window[2:])
+        parts = [
+            view.draw(self._positions(frames[start : start + step]), window, dtype)
+            for start in range(0, max(1, len(frames)), step)
+        ]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _frames(self, grid: Grid) -> FrameView:
+        """What frames are drawn from on a grid."""
+        with self._lock:
+            if grid not in self._views:
+                self._views[grid] = FrameView(self._gaussians, grid, self._tau, self._device)
+                while len(self._views) > _KEPT:
+                    self._views.popitem(last=False)
+            self._views.move_to_end(grid)
+            return self._views[grid]
+
+    def _positions(self, frames: Sequence[float]) -> Tensor:
+        """Where frames lie in the volume [B], on the device; nothing waits for it."""
+        if isinstance(frames, range) and frames.step > 0:
+            return self._centers[frames.start : frames.stop : frames.step]
+        if len(frames) == 1 and isinstance(frames[0], int):
+            return self._centers[frames[0] : frames[0] + 1]
+        pinned = torch.tensor(frames, dtype=torch.float32, pin_memory=self._device.type == "cuda")
+        return pinned.to(self._device, non_blocking=True) + 0.5
+
+
+def frames_at_once(width: int, height: int) -> int:
+    """Frames of a size that one launch draws."""
+    return min(_MAX_FRAMES, max(1, _PIXELS_AT_ONCE // (width * height)))
+
+
+def _size(info: VideoInfo) -> tuple[int, int]:
+    return info.width, info.height
