@@ -5,12 +5,13 @@ from __future__ import annotations
 import operator
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import BinaryIO, Literal
 
 import torch
 from torch import Tensor
 
-from garv_gsplat.codec import load
+from garv_gsplat.codec import GarvFile
 from garv_gsplat.frame import Frame, FrameBatch
 from garv_gsplat.gaussians import VideoGaussians
 from garv_gsplat.rendering import DECODING_TAU
@@ -36,18 +37,22 @@ class VideoDecoder:
     size: (w, h) that the crop is shown at, larger or smaller; smaller is antialiased and as bright on the whole.
     dtype: torch.uint8, or torch.float16 or torch.float32 from 0 to 1.
 
+    Threads may share a decoder. A pickled one opens its path or URL anew, for example in the workers of a DataLoader.
+
     They raise ValueError for a crop that is empty or leaves the video, a size below 1x1, and another dtype.
     """
 
     def __init__(
         self,
-        source: str | os.PathLike | bytes | BinaryIO | VideoGaussians,
+        source: str | os.PathLike | bytes | BinaryIO | GarvFile | VideoGaussians,
         *,
         device: torch.device | str | None = None,
         dimension_order: Literal["NCHW", "NHWC"] = "NCHW",
         tau: float = DECODING_TAU,
     ) -> None:
         """Open a `.garv`: a path, an http(s) URL, its bytes or a file object; or decode Gaussians that are at hand.
+
+        Of a file only what frames need is read, when they are first asked for; after a few parts all the rest.
 
         device: where frames are decoded and stay; a GPU if there is one, else the CPU.
         dimension_order: of frames, which are [B, C, H, W] or [B, H, W, C].
@@ -61,11 +66,41 @@ class VideoDecoder:
             raise ValueError(f"tau must not be negative, got {tau}")
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.dimension_order = dimension_order
-        gaussians = source if isinstance(source, VideoGaussians) else load(source)
-        self.metadata: VideoInfo = gaussians.info
+        source = source if isinstance(source, (VideoGaussians, GarvFile)) else GarvFile(source)
+        self.metadata: VideoInfo = source.info
         """size and timing of the video"""
-        self.num_gaussians = len(gaussians)
-        self._views = Views(gaussians, tau, self.device)
+        self.num_gaussians = len(source) if isinstance(source, VideoGaussians) else source.num_gaussians
+        self._tau = tau
+        self._opened_in = os.getpid()
+        self._all_views: Views | None = Views(source, tau, self.device)
+
+    @property
+    def _views(self) -> Views:
+        """What is drawn from. Raises ValueError once closed, RuntimeError where CUDA is lost."""
+        if self._all_views is None:
+            raise ValueError("the decoder is closed; open the file again")
+        if self.device.type == "cuda" and os.getpid() != self._opened_in:
+            raise RuntimeError(
+                "the decoder was opened on a GPU before this process was forked, and CUDA does not survive that; open "
+                'it in the new process, or start processes by "spawn" (DataLoader: multiprocessing_context="spawn")'
+            )
+        return self._all_views
+
+    def close(self) -> None:
+        """Close the file and give back the memory; nothing can be decoded any more."""
+        if self._all_views is not None:
+            self._all_views.source.close()
+            self._all_views = None
+
+    def __enter__(self) -> VideoDecoder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __reduce__(self):
+        arguments = {"device": self.device, "dimension_order": self.dimension_order, "tau": self._tau}
+        return partial(VideoDecoder, **arguments), (self._views.source.source,)
 
     def __len__(self) -> int:
         return self.metadata.frames
@@ -186,6 +221,7 @@ class VideoDecoder:
         if batch < 1:
             raise ValueError(f"batch must be at least 1 frame, got {batch}")
         chosen = range(len(self)) if indices is None else [self.metadata.frame_number(i) for i in indices]
+        self._views.prepare(chosen, crop, size)  # reads at once what all of them need
         for start in range(0, len(chosen), batch):
             yield self._decode(chosen[start : start + batch], crop, size, dtype)
 

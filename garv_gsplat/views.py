@@ -5,14 +5,16 @@ from __future__ import annotations
 import operator
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from garv_gsplat.codec import GarvFile
 from garv_gsplat.gaussians import VideoGaussians
+from garv_gsplat.loading import LazyGaussians, Point
 from garv_gsplat.ops import ListBudget, can_record
 from garv_gsplat.packing import draw_channels, pack_channels
 from garv_gsplat.rendering import view_volume
@@ -78,14 +80,16 @@ def _whole_numbers(name: str, values: Sequence[int], form: str) -> tuple[int, ..
 class FrameView:
     """Gaussians packed for a grid, ready to be drawn."""
 
-    def __init__(self, gaussians: VideoGaussians, grid: Grid, tau: float, device: torch.device) -> None:
-        """Packed where the Gaussians are, drawn on `device`."""
+    def __init__(
+        self, gaussians: VideoGaussians, at: VideoGaussians, grid: Grid, tau: float, device: torch.device
+    ) -> None:
+        """Drawn on `device`, packed from `at`: the Gaussians or a copy of them where they are to be packed."""
         self.gaussians = gaussians
         ends = [((shift / scale), (shift + 1) / scale) for scale, shift in zip(*grid)]
         (x0, x1), (y0, y1) = ([float(end / n) for end in pair] for pair, n in zip(ends, _size(gaussians.info)))
         with torch.no_grad():
             # Any number of pixels gives the same map, so it is one.
-            view = view_volume(gaussians, size=(1, 1), crop=Box(x0=x0, y0=y0, x1=x1, y1=y1), tau=tau)
+            view = view_volume(at, size=(1, 1), crop=Box(x0=x0, y0=y0, x1=x1, y1=y1), tau=tau)
             volumes = pack_channels(view.means, view.cholesky, view.colors, tau)
         self._volumes = [volume.to(device) for volume in volumes]
         self._budgets = [ListBudget() for _ in volumes]
@@ -107,12 +111,15 @@ class FrameView:
 class Views:
     """The views of a decoder, each made when it is first asked for; those asked for last are kept. Thread-safe."""
 
-    def __init__(self, gaussians: VideoGaussians, tau: float, device: torch.device) -> None:
-        self._gaussians, self._tau, self._device = gaussians, tau, device
-        self._views: OrderedDict[Grid, FrameView] = OrderedDict()
-        self._lock = threading.Lock()
+    def __init__(self, source: GarvFile | VideoGaussians, tau: float, device: torch.device) -> None:
+        self.source = LazyGaussians(source, tau)
+        self.info = source.info
+        self._tau, self._device = tau, device
+        self._frames: OrderedDict[Grid, FrameView] = OrderedDict()
+        self._on_device = (None, None)
+        self._lock = threading.RLock()
         # Times live on the device: uploading an index per call would wait for the frames before.
-        self._centers = torch.arange(gaussians.info.frames, device=device, dtype=torch.float32) + 0.5
+        self._centers = torch.arange(self.info.frames, device=device, dtype=torch.float32) + 0.5
 
     def draw(
         self,
@@ -124,23 +131,37 @@ class Views:
         """Images [B, height, width, C] of frames of given numbers; what the decoder's calls take beside them."""
         if dtype not in _DTYPES:
             raise ValueError(f"dtype must be one of {', '.join(map(str, _DTYPES))}, got {dtype}")
-        grid, window = place(self._gaussians.info, crop, size)
-        view, step = self._frames(grid), frames_at_once(*window[2:])
+        view, window = self.prepare(frames, crop, size)
+        step = frames_at_once(*window[2:])
         parts = [
             view.draw(self._positions(frames[start : start + step]), window, dtype)
             for start in range(0, max(1, len(frames)), step)
         ]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
-    def _frames(self, grid: Grid) -> FrameView:
-        """What frames are drawn from on a grid."""
+    def prepare(
+        self, frames: Sequence[float], crop: Sequence[int] | None, size: Sequence[int] | None
+    ) -> tuple[FrameView, Window]:
+        """What frames are drawn from, and where on it they lie; all that they need is read at once."""
+        grid, window = place(self.info, crop, size)
         with self._lock:
-            if grid not in self._views:
-                self._views[grid] = FrameView(self._gaussians, grid, self._tau, self._device)
-                while len(self._views) > _KEPT:
-                    self._views.popitem(last=False)
-            self._views.move_to_end(grid)
-            return self._views[grid]
+            gaussians = self.source.reaching(_boxes(frames, grid, window))
+            view = self._frames.get(grid)
+            if view is None or view.gaussians is not gaussians:
+                # A file's own pixels are packed on the host: most decoders show no others, and need only the records.
+                at = gaussians if grid == NATIVE else self.on_device(gaussians)
+                view = self._frames[grid] = FrameView(gaussians, at, grid, self._tau, self._device)
+            self._frames.move_to_end(grid)
+            while len(self._frames) > _KEPT:
+                self._frames.popitem(last=False)
+        return view, window
+
+    def on_device(self, gaussians: VideoGaussians) -> VideoGaussians:
+        """What `source` gave on the device; the copy is kept until there is more."""
+        with self._lock:
+            if self._on_device[0] is not gaussians:
+                self._on_device = (gaussians, gaussians.to(self._device))
+            return self._on_device[1]
 
     def _positions(self, frames: Sequence[float]) -> Tensor:
         """Where frames lie in the volume [B], on the device; nothing waits for it."""
@@ -155,6 +176,19 @@ class Views:
 def frames_at_once(width: int, height: int) -> int:
     """Frames of a size that one launch draws."""
     return min(_MAX_FRAMES, max(1, _PIXELS_AT_ONCE // (width * height)))
+
+
+def _boxes(frames: Sequence[float], grid: Grid, window: Window) -> Iterator[tuple[Point, Point]]:
+    """Boxes around the frames' pixels, and one pixel of the grid more, which is as far as antialiasing looks."""
+    spans = [
+        (float((start + shift - 1) / scale), float((start + shift + count + 1) / scale))
+        for start, count, scale, shift in zip(window[:2], window[2:], *grid)
+    ]
+    (x0, x1), (y0, y1) = spans
+    if isinstance(frames, range) and len(frames) and frames.step == 1:
+        yield (x0, y0, frames[0] + 0.5), (x1, y1, frames[-1] + 0.5)
+    else:
+        yield from (((x0, y0, frame + 0.5), (x1, y1, frame + 0.5)) for frame in frames)
 
 
 def _size(info: VideoInfo) -> tuple[int, int]:

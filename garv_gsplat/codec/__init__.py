@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from garv_gsplat.codec.chunks import REACH_TAU
 from garv_gsplat.codec.container import DEFAULT_STEP, encode, encode_levels, load, save
 from garv_gsplat.codec.errors import GarvFormatError
 from garv_gsplat.codec.file import GarvFile
@@ -13,6 +14,7 @@ __all__ = [
     "GarvFile",
     "GarvFormatError",
     "Levels",
+    "REACH_TAU",
     "dequantize",
     "encode",
     "encode_levels",
