@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import operator
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import BinaryIO, Literal
 
 import torch
 from torch import Tensor
 
+from garv_gsplat.access import FrameAccess
 from garv_gsplat.codec import GarvFile
-from garv_gsplat.frame import Frame, FrameBatch
 from garv_gsplat.gaussians import VideoGaussians
+from garv_gsplat.regions import colors_at, crop_gaussians, crop_info
 from garv_gsplat.rendering import DECODING_TAU
-from garv_gsplat.views import Views, Window, frames_at_once
-from garv_gsplat.volume import VideoInfo
+from garv_gsplat.views import Views
+from garv_gsplat.volume import Box, VideoInfo
 
 
-class VideoDecoder:
+class VideoDecoder(FrameAccess):
     """Frames of a `.garv` as tensors on the device, by the names that torchcodec has for them.
 
     ::
@@ -102,144 +102,67 @@ class VideoDecoder:
         arguments = {"device": self.device, "dimension_order": self.dimension_order, "tau": self._tau}
         return partial(VideoDecoder, **arguments), (self._views.source.source,)
 
-    def __len__(self) -> int:
-        return self.metadata.frames
-
-    def __getitem__(self, key: int | slice) -> Tensor:
-        """The frame of an index, uint8, or the frames of a slice; negative indices count from the end."""
-        if isinstance(key, slice):
-            return self._decode(range(len(self))[key], None, None, torch.uint8)
-        if isinstance(key, float):
-            raise TypeError(f"an index is a whole number, got {key}; get_frame_at renders between frames, too")
-        return self._decode([self.metadata.frame_number(key)], None, None, torch.uint8)[0]
-
-    def __iter__(self) -> Iterator[Tensor]:
-        """Every frame in turn."""
-        for batch in self.frames():
-            yield from batch
-
-    def get_frame_at(
-        self,
-        index: float,
-        *,
-        crop: Window | None = None,
-        size: tuple[int, int] | None = None,
-        dtype: torch.dtype = torch.uint8,
-    ) -> Frame:
-        """The frame of a number, which may have a fraction; negative ones count from the end.
-
-        Raises IndexError for a number outside of the video, TypeError for what is no number.
-        """
-        return self.get_frames_at([index], crop=crop, size=size, dtype=dtype)[0]
-
-    def get_frames_at(
-        self,
-        indices: Sequence[float] | Tensor,
-        *,
-        crop: Window | None = None,
-        size: tuple[int, int] | None = None,
-        dtype: torch.dtype = torch.uint8,
-    ) -> FrameBatch:
-        """The frames of numbers [B], in that order; `get_frame_at` says which there are."""
-        chosen = [self.metadata.frame_number(i) for i in (indices.tolist() if isinstance(indices, Tensor) else indices)]
-        return self._batch(chosen, crop, size, dtype)
-
-    def get_frames_in_range(
-        self,
-        start: int,
-        stop: int,
-        step: int = 1,
-        *,
-        crop: Window | None = None,
-        size: tuple[int, int] | None = None,
-        dtype: torch.dtype = torch.uint8,
-    ) -> FrameBatch:
-        """Every `step`-th frame from start to before stop. Raises IndexError where they leave the video."""
-        start, stop, step = map(operator.index, (start, stop, step))
-        if not (0 <= start <= stop <= len(self) and step >= 1):
-            raise IndexError(
-                f"frames {start} to {stop} in steps of {step} do not exist: start and stop rise within "
-                f"0 to {len(self)}, step is at least 1"
-            )
-        return self._batch(range(start, stop, step), crop, size, dtype)
-
-    def get_frame_played_at(
-        self,
-        seconds: float,
-        *,
-        crop: Window | None = None,
-        size: tuple[int, int] | None = None,
-        dtype: torch.dtype = torch.uint8,
-    ) -> Frame:
-        """The frame that is shown at a moment. Raises ValueError for one outside of the video."""
-        return self.get_frame_at(self.metadata.frame_at(seconds), crop=crop, size=size, dtype=dtype)
-
-    def get_frames_played_at(
-        self,
-        seconds: Sequence[float] | Tensor,
-        *,
-        crop: Window | None = None,
-        size: tuple[int, int] | None = None,
-        dtype: torch.dtype = torch.uint8,
-    ) -> FrameBatch:
-        """The frames that are shown at moments [B]. Raises ValueError for one outside of the video."""
-        moments = seconds.tolist() if isinstance(seconds, Tensor) else seconds
-        return self._batch([self.metadata.frame_at(moment) for moment in moments], crop, size, dtype)
-
-    def get_frames_played_in_range(
-        self,
-        start_seconds: float,
-        stop_seconds: float,
-        *,
-        fps: float | None = None,
-        crop: Window | None = None,
-        size: tuple[int, int] | None = None,
-        dtype: torch.dtype = torch.uint8,
-    ) -> FrameBatch:
-        """The frames that are shown from one moment to before another.
-
-        fps: so many frames a second instead, evenly spaced from the start on and each rendered at its own moment.
-
-        Raises ValueError where the moments leave the video.
-        """
-        return self._batch(self.metadata.frames_between(start_seconds, stop_seconds, fps), crop, size, dtype)
-
-    def frames(
-        self,
-        indices: Iterable[float] | None = None,
-        *,
-        batch: int | None = None,
-        crop: Window | None = None,
-        size: tuple[int, int] | None = None,
-        dtype: torch.dtype = torch.uint8,
-    ) -> Iterator[Tensor]:
-        """The whole video, or the frames of given numbers, one after the other.
-
-        batch: frames at a time; by default as many as one launch decodes.
-        """
-        batch = self.frames_per_launch if batch is None else batch
-        if batch < 1:
-            raise ValueError(f"batch must be at least 1 frame, got {batch}")
-        chosen = range(len(self)) if indices is None else [self.metadata.frame_number(i) for i in indices]
-        self._views.prepare(chosen, crop, size)  # reads at once what all of them need
-        for start in range(0, len(chosen), batch):
-            yield self._decode(chosen[start : start + batch], crop, size, dtype)
-
-    @property
-    def frames_per_launch(self) -> int:
-        """Frames that are decoded at once."""
-        return frames_at_once(self.metadata.width, self.metadata.height)
-
-    def _batch(
-        self, chosen: Sequence[float], crop: Window | None, size: tuple[int, int] | None, dtype: torch.dtype
-    ) -> FrameBatch:
-        info = self.metadata
-        pts = torch.tensor([float(info.seconds(i)) for i in chosen], dtype=torch.float64)
-        durations = torch.tensor([float(info.frame_duration(int(i))) for i in chosen], dtype=torch.float64)
-        return FrameBatch(self._decode(chosen, crop, size, dtype), pts, durations)
-
-    def _decode(
-        self, chosen: Sequence[float], crop: Window | None, size: tuple[int, int] | None, dtype: torch.dtype
+    def line_scan(
+        self, axis: str, at: float, *, size: tuple[int, int] | None = None, dtype: torch.dtype = torch.uint8
     ) -> Tensor:
-        images = self._views.draw(chosen, crop, size, dtype)
-        return images.permute(0, 3, 1, 2) if self.dimension_order == "NCHW" else images
+        """A row or a column over all of time, as one image [C, h, w] or [h, w, C] (GaRV eq. 7).
+
+        axis: "y" shows row y = `at`, columns x and rows t; "x" shows column x = `at`, columns t and rows y.
+        at: counted from 0, with a fraction between two rows or columns.
+        size: (w, h) of the image, by default a pixel for each pixel and frame.
+
+        Raises ValueError for another axis and a row or column outside of the video.
+        """
+        return self._ordered(self._views.scan(axis, at, size, dtype))
+
+    def slice_plane(
+        self,
+        origin: Sequence[float],
+        u: Sequence[float],
+        v: Sequence[float],
+        size: tuple[int, int],
+        *,
+        dtype: torch.dtype = torch.uint8,
+    ) -> Tensor:
+        """Any plane of the volume over x, y and t, as one image [C, h, w] or [h, w, C].
+
+        Pixel (i, j) shows the point origin + i u + j v. Points are (x, y, t) as pixel and frame numbers, so
+        ``slice_plane((0, 0, 5), (1, 0, 0), (0, 1, 0), (W, H))`` is frame 5 and a u of (1, 0, 0.1) leans it into time.
+        Outside of the video the Gaussians go on as they fade. Longer steps than one are antialiased.
+
+        Raises ValueError for steps that span no plane.
+        """
+        return self._ordered(self._views.plane(origin, u, v, size, dtype))
+
+    @torch.no_grad()
+    def sample(self, points: Sequence[Sequence[float]] | Tensor) -> Tensor:
+        """Colours float32 [P, C], from 0 to 1, at scattered points [P, 3]: (x, y, t) as pixel and frame numbers.
+
+        Points that share x and y are a pixel's trace over time. Raises ValueError for points outside of the video.
+        """
+        points = torch.as_tensor(points, dtype=torch.float32)
+        if points.ndim != 2 or points.shape[1] != 3:
+            raise ValueError(f"points must be [P, 3], an x, y, t each, got {list(points.shape)}")
+        info = self.metadata
+        if len(points) == 0:
+            return torch.zeros(0, info.channels, device=self.device)
+        ends = points.new_tensor([info.width, info.height, info.frames]) - 1
+        outside = ~((points >= 0) & (points <= ends)).all(1)
+        if outside.any():
+            raise ValueError(
+                f"point {points[outside][0].tolist()} is not in the video: x is 0 to {info.width - 1}, "
+                f"y 0 to {info.height - 1}, t 0 to {info.frames - 1}"
+            )
+        low, high = (tuple((end + 0.5).tolist()) for end in (points.amin(0), points.amax(0)))
+        return colors_at(self._views.reaching(low, high), points, self._tau / 255).float().clamp(0, 1)
+
+    @torch.no_grad()
+    def cropped(self, box: Box) -> VideoDecoder:
+        """A decoder of the video inside of a box, which holds only the Gaussians that this needs.
+
+        Its frame 0 is the first in the box, its pixel (0, 0) the box's top left one. The box's ends are rounded to
+        pixels and frames; `Box.from_pixels` makes one of them. Raises ValueError for a box that leaves the video.
+        """
+        _, low, high = crop_info(self.metadata, box)
+        gaussians = crop_gaussians(self._views.reaching(low, high), box, self._tau / 255)
+        return VideoDecoder(gaussians, device=self.device, dimension_order=self.dimension_order, tau=self._tau)

@@ -73,6 +73,19 @@ def energies(cholesky: Tensor, colors: Tensor) -> Tensor:
     return colors.square().sum(1) * cholesky[:, 0] * cholesky[:, 3] * cholesky[:, 5]
 
 
+def reach_of(gaussians: VideoGaussians, threshold: float) -> tuple[Tensor, Tensor]:
+    """Lowest and highest x, y, t [N, 3] in pixels and frames at which each Gaussian still adds `threshold` of white.
+
+    With 0 they reach everywhere. The bounds of black ones are not of use: NaN with 0, else their means.
+    """
+    means, cholesky = gaussians.in_pixels()
+    radius = (2 * (gaussians.colors.abs().amax(1) / threshold).clamp(min=1).log()).sqrt()
+    tt, xt, yt, xx, yx, yy = cholesky.unbind(1)
+    sigmas = torch.stack([(xt**2 + xx**2).sqrt(), (yt**2 + yx**2 + yy**2).sqrt(), tt.abs()], 1)
+    half = radius[:, None] * sigmas
+    return means - half, means + half
+
+
 def neighbour_order(means: Tensor, stretch: Tensor | float, spacing: float = 32.0) -> Tensor:
     """Indices [N] that put neighbours beside each other in memory, which atomics and caches thank for.
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import operator
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,16 +15,18 @@ from torch import Tensor
 from garv_gsplat.codec import GarvFile
 from garv_gsplat.gaussians import VideoGaussians
 from garv_gsplat.loading import LazyGaussians, Point
-from garv_gsplat.ops import ListBudget, can_record
+from garv_gsplat.ops import ListBudget, PairBudget, can_record
 from garv_gsplat.packing import draw_channels, pack_channels
-from garv_gsplat.rendering import view_volume
+from garv_gsplat.rendering import view_plane, view_volume
 from garv_gsplat.replay import FrameReplay
 from garv_gsplat.volume import Box, VideoInfo
 
 _PIXELS_AT_ONCE = 1 << 25  # bounds what a launch needs, whatever is asked for
 _MAX_FRAMES = 32  # a launch; more gain nothing
 _DTYPES = (torch.uint8, torch.float16, torch.float32)
-_KEPT = 8  # grids; a crop that moves by pixels of half the size needs four
+_KEPT = 8  # views; a crop that moves by pixels of half the size needs four
+
+View = TypeVar("View")
 
 Window = tuple[int, int, int, int]
 """left, top, width, height in pixels"""
@@ -33,13 +35,13 @@ Window = tuple[int, int, int, int]
 class Grid(NamedTuple):
     """The pixels of a video that was scaled: `scale` of them for each of its own, the first one `shift` further on."""
 
-    scale: tuple[Fraction, Fraction]
+    scale: tuple[float, float]
     """along x and y"""
-    shift: tuple[Fraction, Fraction]
+    shift: tuple[float, float]
     """in pixels of the grid, from 0 to below 1"""
 
 
-NATIVE = Grid((Fraction(1), Fraction(1)), (Fraction(0), Fraction(0)))
+NATIVE = Grid((1.0, 1.0), (0.0, 0.0))
 """the video's own pixels"""
 
 
@@ -57,7 +59,8 @@ def place(info: VideoInfo, crop: Window | None, size: tuple[int, int] | None) ->
         raise ValueError(f"size must be at least 1x1, got {size[0]}x{size[1]}")
     scale = tuple(Fraction(n, m) for n, m in zip(size, crop[2:]))
     start = [n * s for n, s in zip(crop[:2], scale)]
-    return Grid(scale, tuple(n % 1 for n in start)), (int(start[0]), int(start[1]), *size)
+    grid = Grid(tuple(map(float, scale)), tuple(float(n % 1) for n in start))
+    return grid, (int(start[0]), int(start[1]), *size)
 
 
 def check_crop(info: VideoInfo, crop: Sequence[int]) -> Window:
@@ -80,16 +83,13 @@ def _whole_numbers(name: str, values: Sequence[int], form: str) -> tuple[int, ..
 class FrameView:
     """Gaussians packed for a grid, ready to be drawn."""
 
-    def __init__(
-        self, gaussians: VideoGaussians, at: VideoGaussians, grid: Grid, tau: float, device: torch.device
-    ) -> None:
-        """Drawn on `device`, packed from `at`: the Gaussians or a copy of them where they are to be packed."""
-        self.gaussians = gaussians
-        ends = [((shift / scale), (shift + 1) / scale) for scale, shift in zip(*grid)]
-        (x0, x1), (y0, y1) = ([float(end / n) for end in pair] for pair, n in zip(ends, _size(gaussians.info)))
+    def __init__(self, gaussians: VideoGaussians, grid: Grid, tau: float, device: torch.device) -> None:
+        """Packed where the Gaussians are, drawn on `device`."""
+        ends = [(shift / scale, (shift + 1) / scale) for scale, shift in zip(*grid)]
+        (x0, x1), (y0, y1) = ([end / n for end in pair] for pair, n in zip(ends, _size(gaussians.info)))
         with torch.no_grad():
             # Any number of pixels gives the same map, so it is one.
-            view = view_volume(at, size=(1, 1), crop=Box(x0=x0, y0=y0, x1=x1, y1=y1), tau=tau)
+            view = view_volume(gaussians, size=(1, 1), crop=Box(x0=x0, y0=y0, x1=x1, y1=y1), tau=tau)
             volumes = pack_channels(view.means, view.cholesky, view.colors, tau)
         self._volumes = [volume.to(device) for volume in volumes]
         self._budgets = [ListBudget() for _ in volumes]
@@ -103,9 +103,7 @@ class FrameView:
             if len(positions) == 1 and window == self._whole and self._replay is not None:
                 return self._replay.draw(positions)
             return draw_channels(self._volumes, positions, window, self._budgets)
-        return (
-            draw_channels(self._volumes, positions, window, self._budgets, dtype=torch.float32).clamp_(0, 1).to(dtype)
-        )
+        return _convert(draw_channels(self._volumes, positions, window, self._budgets, dtype=torch.float32), dtype)
 
 
 class Views:
@@ -115,8 +113,9 @@ class Views:
         self.source = LazyGaussians(source, tau)
         self.info = source.info
         self._tau, self._device = tau, device
-        self._frames: OrderedDict[Grid, FrameView] = OrderedDict()
-        self._on_device = (None, None)
+        self._kept: OrderedDict[Hashable, tuple[VideoGaussians, Any]] = OrderedDict()
+        self._on_device: tuple[VideoGaussians | None, VideoGaussians | None] = (None, None)
+        self._plane_budget = PairBudget()
         self._lock = threading.RLock()
         # Times live on the device: uploading an index per call would wait for the frames before.
         self._centers = torch.arange(self.info.frames, device=device, dtype=torch.float32) + 0.5
@@ -129,8 +128,7 @@ class Views:
         dtype: torch.dtype,
     ) -> Tensor:
         """Images [B, height, width, C] of frames of given numbers; what the decoder's calls take beside them."""
-        if dtype not in _DTYPES:
-            raise ValueError(f"dtype must be one of {', '.join(map(str, _DTYPES))}, got {dtype}")
+        _check_dtype(dtype)
         view, window = self.prepare(frames, crop, size)
         step = frames_at_once(*window[2:])
         parts = [
@@ -146,22 +144,70 @@ class Views:
         grid, window = place(self.info, crop, size)
         with self._lock:
             gaussians = self.source.reaching(_boxes(frames, grid, window))
-            view = self._frames.get(grid)
-            if view is None or view.gaussians is not gaussians:
-                # A file's own pixels are packed on the host: most decoders show no others, and need only the records.
-                at = gaussians if grid == NATIVE else self.on_device(gaussians)
-                view = self._frames[grid] = FrameView(gaussians, at, grid, self._tau, self._device)
-            self._frames.move_to_end(grid)
-            while len(self._frames) > _KEPT:
-                self._frames.popitem(last=False)
+            # A file's own pixels are packed on the host: most decoders show no others, and need only the records.
+            move = (lambda g: g) if grid == NATIVE else self._moved
+            view = self._keep(grid, gaussians, lambda: FrameView(move(gaussians), grid, self._tau, self._device))
         return view, window
 
-    def on_device(self, gaussians: VideoGaussians) -> VideoGaussians:
-        """What `source` gave on the device; the copy is kept until there is more."""
+    def reaching(self, low: Point, high: Point) -> VideoGaussians:
+        """At least the Gaussians that reach into a box of x, y, t in pixels and frames; on the device."""
         with self._lock:
-            if self._on_device[0] is not gaussians:
-                self._on_device = (gaussians, gaussians.to(self._device))
-            return self._on_device[1]
+            return self._moved(self.source.reaching([(low, high)]))
+
+    @torch.no_grad()
+    def scan(self, axis: str, at: float, size: Sequence[int] | None, dtype: torch.dtype) -> Tensor:
+        """A slice [height, width, C] across "x" or "y" at a column or row (GaRV eq. 7)."""
+        _check_dtype(dtype)
+        limit = {"x": self.info.width, "y": self.info.height}.get(axis)
+        if limit is None:
+            raise ValueError(f'axis must be "x" or "y", got {axis!r}; get_frame_at slices across time')
+        if not 0 <= at <= limit - 1:
+            raise ValueError(f"{axis} = {at} is not in the video: {axis} is 0 to {limit - 1}")
+        size = None if size is None else _whole_numbers("size", size, "(w, h)")
+        low, high = [0.0, 0.0, 0.0], [float(self.info.width), float(self.info.height), float(self.info.frames)]
+        low["xy".index(axis)] = high["xy".index(axis)] = at + 0.5
+        with self._lock:
+            gaussians = self.source.reaching([(tuple(low), tuple(high))])
+            view, budget = self._keep(
+                (axis, size),
+                gaussians,
+                lambda: (view_volume(self._moved(gaussians), size=size, axis=axis, tau=self._tau), PairBudget()),
+            )
+        return _convert(view.render(self._positions([float(at)]), budget)[0], dtype)
+
+    @torch.no_grad()
+    def plane(
+        self,
+        origin: Sequence[float],
+        u: Sequence[float],
+        v: Sequence[float],
+        size: Sequence[int],
+        dtype: torch.dtype,
+    ) -> Tensor:
+        """The plane [height, width, C] that `view_plane` describes."""
+        _check_dtype(dtype)
+        size = _whole_numbers("size", size, "(w, h)")
+        corners = [
+            [o + i * a + j * b for o, a, b in zip(origin, u, v)] for i in (-1, size[0]) for j in (-1, size[1])
+        ]  # and a step more all around, which is as far as antialiasing looks
+        low, high = (tuple(f(n) + 0.5 for n in zip(*corners)) for f in (min, max))
+        view = view_plane(self.reaching(low, high), origin, u, v, size, tau=self._tau)
+        return _convert(view.render(self._positions([-0.5]), self._plane_budget)[0], dtype)
+
+    def _keep(self, key: Hashable, gaussians: VideoGaussians, make: Callable[[], View]) -> View:
+        """What `make` makes of the Gaussians, made anew only when there are more of them."""
+        if key not in self._kept or self._kept[key][0] is not gaussians:
+            self._kept[key] = (gaussians, make())
+        self._kept.move_to_end(key)
+        while len(self._kept) > _KEPT:
+            self._kept.popitem(last=False)
+        return self._kept[key][1]
+
+    def _moved(self, gaussians: VideoGaussians) -> VideoGaussians:
+        """What `source` gave, on the device; the copy is kept until there is more."""
+        if self._on_device[0] is not gaussians:
+            self._on_device = (gaussians, gaussians.to(self._device))
+        return self._on_device[1]
 
     def _positions(self, frames: Sequence[float]) -> Tensor:
         """Where frames lie in the volume [B], on the device; nothing waits for it."""
@@ -178,10 +224,21 @@ def frames_at_once(width: int, height: int) -> int:
     return min(_MAX_FRAMES, max(1, _PIXELS_AT_ONCE // (width * height)))
 
 
+def _check_dtype(dtype: torch.dtype) -> None:
+    if dtype not in _DTYPES:
+        raise ValueError(f"dtype must be one of {', '.join(map(str, _DTYPES))}, got {dtype}")
+
+
+def _convert(images: Tensor, dtype: torch.dtype) -> Tensor:
+    """Sums of Gaussians as images show them: uint8, or floats from 0 to 1."""
+    images = images.clamp(0, 1)
+    return (255 * images).round().to(dtype) if dtype == torch.uint8 else images.to(dtype)
+
+
 def _boxes(frames: Sequence[float], grid: Grid, window: Window) -> Iterator[tuple[Point, Point]]:
     """Boxes around the frames' pixels, and one pixel of the grid more, which is as far as antialiasing looks."""
     spans = [
-        (float((start + shift - 1) / scale), float((start + shift + count + 1) / scale))
+        ((start + shift - 1) / scale, (start + shift + count + 1) / scale)
         for start, count, scale, shift in zip(window[:2], window[2:], *grid)
     ]
     (x0, x1), (y0, y1) = spans

@@ -133,8 +133,9 @@ class VideoInfo:
         """
         if isinstance(number, bool):
             raise TypeError(f"a frame is chosen by its number, got {number}; of a mask give the indices that it keeps")
-        fraction = isinstance(number, Real) and not isinstance(number, Integral)
-        number = float(number) if fraction else index(number)
+        if not isinstance(number, int):
+            fraction = isinstance(number, Real) and not isinstance(number, Integral)
+            number = float(number) if fraction else index(number)
         counted = number + self.frames if number < 0 else number
         if not 0 <= counted <= self.frames - 1:
             raise IndexError(
@@ -189,6 +190,17 @@ class Box:
         return getattr(self, f"{axis}0"), getattr(self, f"{axis}1")
 
     @classmethod
-    def from_pixels(cls, info: VideoInfo, x: float, y: float, width: float, height: float) -> Box:
-        """The box of `width` x `height` pixels whose top left corner is (x, y), over all frames."""
-        return cls(x / info.width, y / info.height, 0.0, (x + width) / info.width, (y + height) / info.height, 1.0)
+    def from_pixels(
+        cls,
+        info: VideoInfo,
+        x: float,
+        y: float,
+        width: float,
+        height: float,
+        start: float = 0,
+        stop: float | None = None,
+    ) -> Box:
+        """The box of `width` x `height` pixels whose top left corner is (x, y), of frames `start` to before `stop`."""
+        low = (x / info.width, y / info.height, start / info.frames)
+        stop = info.frames if stop is None else stop
+        return cls(*low, (x + width) / info.width, (y + height) / info.height, stop / info.frames)

@@ -73,6 +73,7 @@ def test_python_example(folder, few_steps, capsys):
     assert tuple(names["frame"].shape) == (3, 48, 64)
     assert tuple(names["clip"].shape) == (2, 3, 48, 64)
     assert tuple(names["shown"].data.shape) == (3, 48, 64)
+    assert tuple(names["scan"].shape) == (3, 100, 64)
     assert tuple(names["between"].data.shape) == (1, 3, 48, 64)
     code = [line for line in block.splitlines() if line and not line.startswith("#")]
     assert len(code) <= 12

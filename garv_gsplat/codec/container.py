@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from garv_gsplat.codec.chunks import Chunk, Stream, chunk_numbers, reach_of, whole_reach
+from garv_gsplat.codec.chunks import REACH_TAU, Chunk, Stream, chunk_numbers, whole_reach
 from garv_gsplat.codec.file import GarvFile
 from garv_gsplat.codec.layout import write_layout
 from garv_gsplat.codec.numbers import pack_numbers
 from garv_gsplat.codec.partition import partition
 from garv_gsplat.codec.quantization import Levels, dequantize, quantize
 from garv_gsplat.codec.rans import Model
-from garv_gsplat.gaussians import VideoGaussians
+from garv_gsplat.gaussians import VideoGaussians, reach_of
 
 DEFAULT_STEP = 0.14
 """of the quantizer: about where a finer step costs as many bits as more Gaussians would"""
@@ -38,7 +38,7 @@ def encode_levels(levels: Levels, *, tracks: bytes | None = None) -> bytes:
     gaussians = dequantize(levels)
     members_of_chunks = partition(gaussians)
     model = Model.fit(levels, members_of_chunks)
-    low, high = reach_of(gaussians)
+    low, high = reach_of(gaussians, REACH_TAU)
     chunks = []
     for members in members_of_chunks:
         streams = []
