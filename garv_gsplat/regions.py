@@ -12,6 +12,7 @@ from garv_gsplat.ops import slice_gaussians
 from garv_gsplat.volume import Box, VideoInfo
 
 _POINTS_AT_ONCE = 64
+_FURTHEST = 1.49  # of the video's size from its middle; docs/format.md allows 1.5
 _GAUSSIANS_AT_ONCE = 1 << 15
 
 
@@ -46,6 +47,31 @@ def crop_gaussians(gaussians: VideoGaussians, box: Box, threshold: float) -> Vid
     offset = [-a / m for a, m in zip(low, new)]
     means, cholesky = affine_map(gaussians.means[kept], gaussians.cholesky[kept], matrix, offset)
     return VideoGaussians(means, cholesky, gaussians.colors[kept], info)
+
+
+def pull_in(gaussians: VideoGaussians) -> VideoGaussians:
+    """The same video by Gaussians whose means a file can hold: no further out than the video's own size.
+
+    A part of a video is reached by wide Gaussians from far away. Distance from the video's middle and variance are
+    scaled by the same s < 1, which keeps the slope of log G in the middle; the colour makes up for its value there.
+    Only the curvature grows, by 1 / s, which is little over the video's size where a Gaussian is much wider. First
+    along a Gaussian's way through time, which leaves its picture at any one time as it is; then, if need be, all
+    around.
+    """
+    means, cholesky, colors = (t.clone() for t in (gaussians.means, gaussians.cholesky, gaussians.colors))
+    middle = means + (0.5 - means[:, 2:]) / cholesky[:, :1] * cholesky[:, [1, 2, 0]]  # where it is half way through
+    way = means - middle
+    s = (_FURTHEST - (middle - 0.5) * way.sign()) / way.abs()
+    s = s.where(s > 0, 1.0).amin(1, keepdim=True).clamp(max=1)
+    passed = (0.5 - means[:, 2:]) / cholesky[:, :1]  # standard deviations from the mean to the middle
+    colors *= torch.exp(-0.5 * (1 - s) * passed**2)
+    moved = (1 - s) * passed * cholesky[:, :3]  # t, x, y
+    means += moved[:, [1, 2, 0]]
+    cholesky[:, :3] *= s.sqrt()
+    distance = (means - 0.5).abs().amax(1, keepdim=True)
+    s = torch.where(distance > 1.001 * _FURTHEST, _FURTHEST / distance, 1.0)  # 1 for what was pulled in before
+    colors *= _weights(means, cholesky, torch.full_like(means[:1], 0.5))[0, :, None] ** (1 - s)
+    return VideoGaussians(0.5 + s * (means - 0.5), cholesky * s.sqrt(), colors, gaussians.info)
 
 
 def colors_at(gaussians: VideoGaussians, points: Tensor, threshold: float) -> Tensor:

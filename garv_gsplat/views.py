@@ -131,11 +131,10 @@ class Views:
         _check_dtype(dtype)
         view, window = self.prepare(frames, crop, size)
         step = frames_at_once(*window[2:])
-        parts = [
-            view.draw(self._positions(frames[start : start + step]), window, dtype)
-            for start in range(0, max(1, len(frames)), step)
-        ]
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+        if len(frames) <= step:
+            return view.draw(self._positions(frames), window, dtype)
+        parts = [frames[start : start + step] for start in range(0, len(frames), step)]
+        return torch.cat([view.draw(self._positions(part), window, dtype) for part in parts])
 
     def prepare(
         self, frames: Sequence[float], crop: Sequence[int] | None, size: Sequence[int] | None

@@ -10,6 +10,7 @@ import torch
 from garv_gsplat.codec import encode
 from garv_gsplat.decoder import VideoDecoder
 from garv_gsplat.gaussians import VideoGaussians
+from garv_gsplat.regions import crop_gaussians, pull_in
 from garv_gsplat.volume import Box, VideoInfo
 from tests.codec.samples import fitted_like
 
@@ -158,3 +159,18 @@ def test_playing_ahead(decoder, threads):
 def test_what_is_not_there(decoder, call, message):
     with pytest.raises(ValueError, match=message):
         call(decoder)
+
+
+@pytest.mark.parametrize(("box", "error"), [((0, 0, 60, 36, 12, 15), 1 / 255), ((20, 10, 24, 16, 8, 13), 4 / 255)])
+def test_gaussians_from_far_away_are_pulled_in(box, error):
+    """Of a part of a video: what is wide is all but the same, what is narrow does not reach it."""
+    far = crop_gaussians(GAUSSIANS, Box.from_pixels(INFO, *box), 0.03 / 255)
+    assert ((far.means < -1) | (far.means > 2)).any(1).sum() > 5
+    near = pull_in(far)
+    assert ((near.means >= -1) & (near.means <= 2)).all()
+    inside = ((far.means - 0.5).abs() < 1.49).all(1)
+    torch.testing.assert_close(near.cholesky[inside], far.cholesky[inside], rtol=0, atol=0)
+    points = grid((0.0, 0, 0), (1, 0, 0), (0, 1, 0), box[2:4])
+    for frame in range(box[5] - box[4]):
+        points[..., 2] = frame
+        torch.testing.assert_close(exact(points, near), exact(points, far), rtol=0, atol=error)

@@ -35,7 +35,8 @@ ALLOWED: dict[str, set[str]] = {
     "encoding": {"measuring", "fitting", "codec", "video"},
     "bench": {"decoder", "fitting", "codec", "rendering", "packing", "gaussians", "volume", "ops", PACKAGE},
     "cli": {
-        *("bench", "encoding", "measuring", "fitting", "codec", "video", "decoder", "rendering", "ops", "volume"),
+        *("bench", "encoding", "measuring", "fitting", "codec", "video"),
+        *("decoder", "views", "regions", "rendering", "ops", "volume"),
         PACKAGE,
     },
     "plugin": {

@@ -63,6 +63,10 @@ def test_commands_of_garv(folder, few_steps, capsys):
         assert main(shlex.split(line)[1:]) == 0, capsys.readouterr().err
     assert read_info("out.mp4").frames == 100
     assert len(VideoDecoder("part.garv", device="cpu")) == 50
+    slow, cut = read_info("slow.mp4"), VideoDecoder("cut.garv", device="cpu").metadata
+    assert (slow.width, slow.height, slow.frames) == (128, 96, 100)
+    assert (cut.width, cut.height, cut.frames) == (32, 24, 50)
+    assert Path("scan.png").exists()
     assert json.loads(Path("bench.json").read_text())["results"]
 
 

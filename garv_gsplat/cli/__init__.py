@@ -32,15 +32,18 @@ def _command(args: list[str]) -> int:
 
     from garv_gsplat import __version__
     from garv_gsplat.cli.bench import Bench
+    from garv_gsplat.cli.crop import Crop
     from garv_gsplat.cli.decode import Decode
     from garv_gsplat.cli.encode import Encode
     from garv_gsplat.cli.info import Info
+    from garv_gsplat.cli.scan import Scan
 
     if args == ["--version"]:
         sys.stdout.write(f"garv {__version__}\n")
         return 0
     description = "Video as a sum of 3D Gaussians over space and time."
-    return tyro.cli(Encode | Decode | Info | Bench, prog="garv", description=description, args=args).run()
+    commands = Encode | Decode | Crop | Scan | Info | Bench
+    return tyro.cli(commands, prog="garv", description=description, args=args).run()
 
 
 def _fail(message: str, code: int) -> int:
