@@ -40,7 +40,7 @@ def main(video: Path = CLIP, output_dir: Path = Path("outputs"), bpp: float = 0.
     print(f"{result.num_gaussians} Gaussians, {8 * result.bytes / result.num_gaussians:.1f} bits each")
 
     # A decoder behaves like a sequence of frames; here they are written in batches, with the source's timing.
-    decoder = garv.VideoDecoder(path)
+    decoder = garv.VideoDecoder(path, dimension_order="NHWC")
     copy = output_dir / f"{video.stem}_decoded.mp4"
     with garv.VideoWriter(copy, decoder.metadata) as writer:
         for frames in decoder.frames():

@@ -18,11 +18,9 @@ import garv_gsplat as garv
 
 
 def save_image(path: Path, image: torch.Tensor) -> None:
-    """Save one image, [H, W, 3] floats around [0, 1] or uint8."""
-    if image.is_floating_point():
-        image = (image.clamp(0, 1) * 255).round().to(torch.uint8)
-    Image.fromarray(np.ascontiguousarray(image.cpu().numpy())).save(path)
-    print(f"{path}: {image.shape[1]}x{image.shape[0]}")
+    """Save one image, uint8 [3, H, W]."""
+    Image.fromarray(np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy())).save(path)
+    print(f"{path}: {image.shape[2]}x{image.shape[1]}")
 
 
 def main(file: Path, output_dir: Path = Path("outputs")) -> None:
@@ -34,24 +32,26 @@ def main(file: Path, output_dir: Path = Path("outputs")) -> None:
     """
     output_dir.mkdir(parents=True, exist_ok=True)
 
-    # Frames as they are in the video: uint8 [H, W, 3], or several at once [B, H, W, 3].
+    # Frames as they are in the video: uint8 [3, H, W], or several at once [B, 3, H, W].
     decoder = garv.VideoDecoder(file)
     info = decoder.metadata
     middle = info.frames // 2
     save_image(output_dir / "frame.png", decoder[middle])
     print("every fourth frame:", tuple(decoder[::4].shape))
 
-    # Below the decoder: the Gaussians in the unit cube, and the renderer for any moment, part and size of it.
-    gaussians = garv.load(file)
-    between = (middle + 1.0) / info.frames  # frame k is at (k + 0.5) / frames: this is half a frame later
-    save_image(output_dir / "between.png", garv.rasterization(gaussians, [between])[0])
+    # By the clock, as a player asks for them; each frame knows when it is shown.
+    shown = decoder.get_frame_played_at(float(info.duration) / 2)
+    print(f"frame at {shown.pts_seconds:.3f} s, shown for {shown.duration_seconds:.3f} s")
 
-    box = garv.Box(x0=0.25, y0=0.25, x1=0.75, y1=0.75)
-    save_image(output_dir / "crop.png", garv.rasterization(gaussians, [between], crop=box)[0])
-    size = (2 * info.width, 2 * info.height)
-    save_image(output_dir / "crop_4x.png", garv.rasterization(gaussians, [between], crop=box, size=size)[0])
-    size = (max(1, info.width // 4), max(1, info.height // 4))
-    save_image(output_dir / "thumbnail.png", garv.rasterization(gaussians, [between], size=size)[0])
+    # Between two frames, and any part of the picture at any size: only those pixels are computed.
+    moment = max(0, middle - 0.5)
+    save_image(output_dir / "between.png", decoder.get_frame_at(moment).data)
+    crop = (info.width // 4, info.height // 4, info.width // 2, info.height // 2)
+    save_image(output_dir / "crop.png", decoder.get_frame_at(moment, crop=crop).data)
+    double = (2 * info.width, 2 * info.height)
+    save_image(output_dir / "crop_4x.png", decoder.get_frame_at(moment, crop=crop, size=double).data)
+    thumbnail = (max(1, info.width // 4), max(1, info.height // 4))
+    save_image(output_dir / "thumbnail.png", decoder.get_frame_at(moment, size=thumbnail).data)
 
 
 if __name__ == "__main__":

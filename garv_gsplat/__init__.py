@@ -32,6 +32,8 @@ _HOME = {
     "load": "codec",
     "save": "codec",
     "VideoDecoder": "decoder",
+    "Frame": "frame",
+    "FrameBatch": "frame",
     "EncodeResult": "encoding",
     "encode": "encoding",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -69,12 +70,27 @@ def scale_axes(means: Tensor, cholesky: Tensor, scale: Sequence[float]) -> tuple
     return means * means.new_tensor([x, y, t]), cholesky * cholesky.new_tensor([t, x, y, x, y, y])
 
 
-def energies(cholesky: Tensor, colors: Tensor) -> Tensor:
+def energies(cholesky: Tensor, colors: Tensor, info: VideoInfo) -> Tensor:
     """What each Gaussian adds to the squared video by itself [N]: |color|^2 l_tt l_xx l_yy, times pi^(3/2).
 
-    cholesky [N, 6], colors [N, C]; the common factor is left out.
+    cholesky [N, 6] in pixels and frames, colors [N, C]; the common factor is left out. What is wider or lives longer
+    than the video counts as far as the video goes: sqrt(pi) l is the length over which a constant adds as much.
     """
-    return colors.square().sum(1) * cholesky[:, 0] * cholesky[:, 3] * cholesky[:, 5]
+    largest = cholesky.new_tensor([info.frames, info.width, info.height]) / math.sqrt(math.pi)
+    return colors.square().sum(1) * torch.minimum(cholesky[:, (0, 3, 5)].abs(), largest).prod(1)
+
+
+def reach_of(gaussians: VideoGaussians, threshold: float) -> tuple[Tensor, Tensor]:
+    """Lowest and highest x, y, t [N, 3] in pixels and frames at which each Gaussian still adds `threshold` of white.
+
+    With 0 they reach everywhere. The bounds of black ones are not of use: NaN with 0, else their means.
+    """
+    means, cholesky = gaussians.in_pixels()
+    radius = (2 * (gaussians.colors.abs().amax(1) / threshold).clamp(min=1).log()).sqrt()
+    tt, xt, yt, xx, yx, yy = cholesky.unbind(1)
+    sigmas = torch.stack([(xt**2 + xx**2).sqrt(), (yt**2 + yx**2 + yy**2).sqrt(), tt.abs()], 1)
+    half = radius[:, None] * sigmas
+    return means - half, means + half
 
 
 def neighbour_order(means: Tensor, stretch: Tensor | float, spacing: float = 32.0) -> Tensor:

@@ -73,7 +73,7 @@ def compare(
 
     Raises ValueError where `frames` has another shape than the file's video.
     """
-    decoder = VideoDecoder(path, device=device)
+    decoder = VideoDecoder(path, device=device, dimension_order="NHWC")
     info = decoder.metadata
     if tuple(frames.shape) != (info.frames, info.height, info.width, info.channels):
         wanted = [info.frames, info.height, info.width, info.channels]

@@ -51,7 +51,7 @@ class PackedVolume:
         """Images [B, height, width, C] of a window; uint8 rounded from [0, 255], or float32 not clamped."""
         if len(positions) == 0:  # nothing to learn from
             return self.launch(positions, window, 1, dtype)[0]
-        return budget.run(lambda room: self.launch(positions, window, room, dtype), window[2:])
+        return budget.run(lambda room: self.launch(positions, window, room, dtype))
 
     def launch(
         self, positions: Tensor, window: tuple[int, int, int, int], room: int, dtype: torch.dtype = torch.uint8

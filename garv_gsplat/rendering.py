@@ -106,6 +106,40 @@ def view_volume(
     return VolumeView(means, cholesky, colors, color_cutoffs(colors, tau), *counts)
 
 
+def view_plane(
+    gaussians: VideoGaussians,
+    origin: Sequence[float],
+    u: Sequence[float],
+    v: Sequence[float],
+    size: tuple[int, int],
+    *,
+    tau: float = RENDERING_TAU,
+) -> VolumeView:
+    """Carry the Gaussians into the volume whose slice at 0 shows a plane of the video, however it lies.
+
+    Pixel (i, j) of the image shows the point origin + i u + j v: x, y, t in pixels and frames, whole numbers at the
+    centres. Steps longer than one pixel or frame are averaged over, as `rasterization` does where it shrinks.
+
+    Raises ValueError for steps that span no plane and for a size below 1x1.
+    """
+    width, height = map(operator.index, size)
+    if width < 1 or height < 1:
+        raise ValueError(f"size must be at least 1x1, got {width}x{height}")
+    if not len(origin) == len(u) == len(v) == 3:
+        raise ValueError(f"origin, u and v must be (x, y, t) each, got {origin}, {u} and {v}")
+    origin, u, v = (torch.tensor([float(n) for n in point], dtype=torch.float64) for point in (origin, u, v))
+    normal, lengths = torch.linalg.cross(u, v), (u.norm(), v.norm())
+    if not normal.norm() > 1e-6 * lengths[0] * lengths[1] > 0 or not origin.isfinite().all():
+        raise ValueError(f"u and v must span a plane, got steps {u.tolist()} and {v.tolist()} from {origin.tolist()}")
+    inverse = torch.linalg.inv(torch.stack([u, v, normal / normal.norm()], 1))
+    info = gaussians.info
+    matrix = inverse * torch.tensor([info.width, info.height, info.frames])
+    offset = torch.tensor([0.5, 0.5, 0.0]) - inverse @ (origin + 0.5)
+    means, cholesky = affine_map(gaussians.means, gaussians.cholesky, matrix.tolist(), offset.tolist())
+    cholesky, colors = _low_pass(cholesky, gaussians.colors, [float(length) for length in lengths])
+    return VolumeView(means, cholesky, colors, color_cutoffs(colors, tau), width, height, 1)
+
+
 def color_cutoffs(colors: Tensor, tau: float) -> Tensor:
     """Squared distances u^2 + d [N] beyond which max|color| exp(-(u^2 + d) / 2) is below tau / 255; inf for tau = 0."""
     if tau < 0:

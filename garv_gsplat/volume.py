@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import isfinite
+from math import ceil, inf, isfinite, nextafter
+from numbers import Integral, Real
 from operator import index
 
 UNSPECIFIED = 2
@@ -92,9 +95,73 @@ class VideoInfo:
             return self.frames / self.frame_rate
         return self.timestamps[-1] + 1 / self.frame_rate
 
-    def seconds(self, frame: int) -> Fraction:
-        """When frame `frame` is shown, in seconds from the video's start."""
-        return frame / self.frame_rate if self.timestamps is None else self.timestamps[frame]
+    def seconds(self, frame: float) -> Fraction:
+        """When frame `frame` is shown, in seconds from the video's start; in proportion between two frames."""
+        if self.timestamps is None:
+            return Fraction(frame) / self.frame_rate
+        whole = int(frame)
+        return self.timestamps[whole] + (Fraction(frame) - whole) * self.frame_duration(whole)
+
+    def frame_duration(self, frame: int) -> Fraction:
+        """Seconds for which frame `frame` is shown."""
+        if self.timestamps is None:
+            return 1 / self.frame_rate
+        return (*self.timestamps, self.duration)[frame + 1] - self.timestamps[frame]
+
+    def frame_at(self, seconds: float) -> int:
+        """The frame that is shown at a moment. Raises ValueError for one outside of the video."""
+        if not 0 <= seconds < float(self.duration):
+            raise ValueError(
+                f"no frame is shown at {seconds} s: the video takes from 0 to {float(self.duration):.6g} s"
+            )
+        # In floats, so that a frame's own time, once rounded to a float, still finds the frame.
+        return bisect_right(range(self.frames), seconds, key=lambda k: float(self.seconds(k))) - 1
+
+    def moment_at(self, seconds: float) -> float:
+        """`frame_at` with the part of the frame's time that has passed: 2.5 is half way from frame 2 to frame 3.
+
+        The last frame stays. Raises ValueError for a moment outside of the video.
+        """
+        frame = self.frame_at(seconds)
+        passed = (Fraction(seconds) - self.seconds(frame)) / self.frame_duration(frame)
+        return min(max(0.0, frame + float(passed)), self.frames - 1.0)
+
+    def frame_number(self, number: float) -> float:
+        """A frame's number counted from the start: an int, or a float for a moment between two frames.
+
+        Negative numbers count from the end. Raises IndexError outside of the video, TypeError for what is no number.
+        """
+        if isinstance(number, bool):
+            raise TypeError(f"a frame is chosen by its number, got {number}; of a mask give the indices that it keeps")
+        if not isinstance(number, int):
+            fraction = isinstance(number, Real) and not isinstance(number, Integral)
+            number = float(number) if fraction else index(number)
+        counted = number + self.frames if number < 0 else number
+        if not 0 <= counted <= self.frames - 1:
+            raise IndexError(
+                f"frame {number} does not exist: the video has {self.frames} frames, 0 to {self.frames - 1}, "
+                f"or {-self.frames} to -1 from its end"
+            )
+        return counted
+
+    def frames_between(self, start: float, stop: float, fps: float | None = None) -> Sequence[float]:
+        """The numbers of the frames that are shown from `start` to before `stop`, in seconds.
+
+        fps: so many moments a second instead, evenly spaced from the start on.
+
+        Raises ValueError where this leaves the video, and for an fps that is not positive.
+        """
+        end = float(self.duration)
+        if not 0 <= start <= stop <= end:
+            raise ValueError(f"no frames are shown from {start} to {stop} s: the video takes from 0 to {end:.6g} s")
+        if fps is not None and not 0 < fps < inf:
+            raise ValueError(f"fps must be a positive number of frames per second, got {fps}")
+        if start == stop:
+            return range(0)
+        if fps is None:
+            return range(self.frame_at(start), self.frame_at(nextafter(stop, 0)) + 1)
+        count = ceil((stop - start) * fps - 1e-6)  # less of a frame than that is rounding
+        return [self.moment_at(start + k / fps) for k in range(count)]
 
     def frame_centers(self) -> list[float]:
         """The t coordinate of every frame in the unit cube."""
@@ -123,6 +190,17 @@ class Box:
         return getattr(self, f"{axis}0"), getattr(self, f"{axis}1")
 
     @classmethod
-    def from_pixels(cls, info: VideoInfo, x: float, y: float, width: float, height: float) -> Box:
-        """The box of `width` x `height` pixels whose top left corner is (x, y), over all frames."""
-        return cls(x / info.width, y / info.height, 0.0, (x + width) / info.width, (y + height) / info.height, 1.0)
+    def from_pixels(
+        cls,
+        info: VideoInfo,
+        x: float,
+        y: float,
+        width: float,
+        height: float,
+        start: float = 0,
+        stop: float | None = None,
+    ) -> Box:
+        """The box of `width` x `height` pixels whose top left corner is (x, y), of frames `start` to before `stop`."""
+        low = (x / info.width, y / info.height, start / info.frames)
+        stop = info.frames if stop is None else stop
+        return cls(*low, (x + width) / info.width, (y + height) / info.height, stop / info.frames)

@@ -29,7 +29,6 @@ from garv_gsplat import (
     save,
 )
 from garv_gsplat.cli import BAD_INPUT, main
-from garv_gsplat.cli.decode import Decode
 from garv_gsplat.cli.encode import Encode
 from garv_gsplat.metrics import psnr
 from garv_gsplat.video import read_tracks
@@ -83,7 +82,7 @@ def test_summary_is_what_the_file_gives(tmp_path, capsys):
     assert main(["encode", str(source), str(path), "--steps", "30", "--bpp", "1", "--device", "cpu"]) == 0
     line = capsys.readouterr().out
     size, info = path.stat().st_size, read_info(source)
-    quality = psnr(VideoDecoder(path, device="cpu")[:], read_video(source).frames)
+    quality = psnr(VideoDecoder(path, device="cpu", dimension_order="NHWC")[:], read_video(source).frames)
     assert f"{path}: {size:,} bytes, {8 * size / info.pixels:.4f} bpp, {quality:.2f} dB, " in line
     assert 8 * size <= info.pixels, "more than --bpp asked for"
     assert quality > 20
@@ -148,20 +147,23 @@ def test_decode_to_images(tmp_path):
     path, folder = tmp_path / "v.garv", tmp_path / "images"
     assert main(["encode", str(media.make_odd_size(tmp_path / "v.mp4")), str(path), *QUICK]) == 0
     assert main(["decode", str(path), "--output", str(folder), "--device", "cpu"]) == 0
-    decoded = VideoDecoder(path, device="cpu")[:].numpy()
+    decoded = VideoDecoder(path, device="cpu", dimension_order="NHWC")[:].numpy()
     images = [np.asarray(Image.open(p)) for p in sorted(folder.iterdir())]
     np.testing.assert_array_equal(np.stack(images), decoded)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["images", "v.garv", "v.mp4"]
 
 
-def test_decode_with_sound_and_subtitles(tmp_path, capsys, monkeypatch):
+def test_decode_with_sound_and_subtitles(tmp_path, capsys):
     source, path = make_with_tracks(tmp_path / "v.mkv", Sound(), Text("ass")), tmp_path / "v.garv"
     assert main(["encode", str(source), str(path), *QUICK]) == 0
-    write, tracks = Decode._write, read_tracks(source)
-    monkeypatch.setattr(Decode, "_write", lambda self, decoder, _, advance: write(self, decoder, tracks, advance))
-    for name, note in (("a.mkv", ""), ("a.mp4", "subtitles (ass) left out"), ("a", "sound and subtitles are left out")):
+    for name, note, more in (
+        ("a.mkv", "", []),
+        ("a.mp4", "subtitles (ass) left out", []),
+        ("a", "only .mp4 and .mkv hold them", []),
+        ("part.mkv", "they belong to the whole video", ["--frames", "0", "2"]),
+    ):
         capsys.readouterr()
-        assert main(["decode", str(path), "--output", str(tmp_path / name), "--device", "cpu"]) == 0
+        assert main(["decode", str(path), "--output", str(tmp_path / name), "--device", "cpu", *more]) == 0
         lines = capsys.readouterr().err.splitlines()
         assert len(lines) == bool(note)
         assert all(line.startswith("garv: note: ") and note in line for line in lines)

@@ -222,7 +222,7 @@ def test_the_garv_itself_is_not_overwritten(tmp_path, capsys, garv_file):
 
 
 def test_decoding_that_fails_midway_leaves_nothing(tmp_path, capsys, monkeypatch, garv_file):
-    def frames(self):
+    def frames(self, *_, **__):
         yield self[:2]
         raise OSError(28, "No space left on device", "out")
 

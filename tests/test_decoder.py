@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from garv_gsplat import decoder as decoder_module
+from garv_gsplat import views
 from garv_gsplat.codec import GarvFormatError, load, save
 from garv_gsplat.decoder import VideoDecoder
 from garv_gsplat.gaussians import VideoGaussians
@@ -37,8 +37,8 @@ def decoder(path):
 
 @pytest.fixture(scope="module")
 def frames(path):
-    """All frames, by rasterization, as floats of 255."""
-    return 255 * rasterization(load(path), INFO.frame_centers(), tau=0).clamp(0, 1)
+    """All frames [9, 3, 23, 41], by rasterization, as floats of 255."""
+    return 255 * rasterization(load(path), INFO.frame_centers(), tau=0).clamp(0, 1).permute(0, 3, 1, 2)
 
 
 def test_metadata_and_length(decoder, path):
@@ -50,7 +50,7 @@ def test_metadata_and_length(decoder, path):
 def test_frames_are_the_rendered_ones_rounded(path, frames):
     decoded = VideoDecoder(path, device="cpu", tau=0)[:]
     assert decoded.dtype == torch.uint8
-    assert decoded.shape == (9, 23, 41, 3)
+    assert decoded.shape == (9, 3, 23, 41)
     assert (decoded.float() - frames).abs().max() <= ROUNDED["cpu"]
 
 
@@ -70,37 +70,52 @@ def test_indices_slices_and_batches_agree(decoder):
     assert torch.equal(decoder[-3:], whole[-3:])
     assert torch.equal(decoder[::-1], whole.flip(0))
     assert torch.equal(decoder[5:5], whole[5:5])
-    assert torch.equal(decoder.get_frames_at([8, 0, -1, 0]), whole[[8, 0, 8, 0]])
-    assert torch.equal(decoder.get_frames_at(torch.tensor([4, 2])), whole[[4, 2]])
-    assert decoder.get_frames_at([]).shape == (0, 23, 41, 3)
+    assert torch.equal(decoder.get_frames_at([8, 0, -1, 0]).data, whole[[8, 0, 8, 0]])
+    assert torch.equal(decoder.get_frames_at(torch.tensor([4, 2])).data, whole[[4, 2]])
+    assert decoder.get_frames_at([]).data.shape == (0, 3, 23, 41)
     assert torch.equal(torch.stack(list(decoder)), whole)
     assert torch.equal(torch.cat(list(decoder.frames(batch=4))), whole)
     assert [len(b) for b in decoder.frames(batch=4)] == [4, 4, 1]
     assert torch.equal(torch.cat(list(decoder.frames())), whole)
+    assert torch.equal(torch.cat(list(decoder.frames([7, -8, 3], batch=2))), whole[[7, 1, 3]])
+    assert torch.equal(decoder.get_frames_in_range(2, 8, 3).data, whole[2:8:3])
+    assert len(decoder.get_frames_in_range(9, 9)) == 0
+
+
+def test_the_order_of_dimensions(path, decoder):
+    other = VideoDecoder(path, device="cpu", dimension_order="NHWC")
+    assert torch.equal(other[:].permute(0, 3, 1, 2), decoder[:])
+    assert torch.equal(other[4].permute(2, 0, 1), decoder.get_frame_at(4).data)
+    with pytest.raises(ValueError, match='dimension_order must be "NCHW" or "NHWC", got \'HWC\''):
+        VideoDecoder(path, dimension_order="HWC")
 
 
 def test_a_launch_takes_no_more_frames_than_its_memory_allows(path, decoder, monkeypatch):
     whole = decoder[:]
-    monkeypatch.setattr(decoder_module, "_PIXELS_AT_ONCE", 2 * 41 * 23 + 1)
+    monkeypatch.setattr(views, "_PIXELS_AT_ONCE", 2 * 41 * 23 + 1)
     assert decoder.frames_per_launch == 2
     assert torch.equal(decoder[:], whole)
-    monkeypatch.setattr(decoder_module, "_PIXELS_AT_ONCE", 1)
+    monkeypatch.setattr(views, "_PIXELS_AT_ONCE", 1)
     assert decoder.frames_per_launch == 1
     assert torch.equal(decoder[3:5], whole[3:5])
 
 
 @pytest.mark.parametrize("index", [9, -10, 1000])
 def test_an_index_outside_names_the_valid_ones(decoder, index):
-    with pytest.raises(IndexError, match=f"frame {index} does not exist: the video has 9 frames, -9 to 8"):
+    with pytest.raises(
+        IndexError, match=f"frame {index} does not exist: the video has 9 frames, 0 to 8, or -9 to -1 from"
+    ):
         decoder[index]
     with pytest.raises(IndexError, match=f"frame {index}"):
         decoder.get_frames_at([0, index])
+    with pytest.raises(IndexError, match="start and stop rise within 0 to 9"):
+        decoder.get_frames_in_range(0, index + 1)
 
 
 def test_what_is_no_index_is_a_type_error(decoder):
     with pytest.raises(TypeError):
         decoder["0"]
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="an index is a whole number, got 1.0; get_frame_at renders between"):
         decoder[1.0]
     with pytest.raises(TypeError, match="of a mask give the indices"):
         decoder.get_frames_at(torch.tensor([True, False]))
@@ -123,9 +138,9 @@ def test_other_sizes_and_channels(tmp_path, info):
     save(tmp_path / "a.garv", fitted_like(20, info))
     assert VideoDecoder(tmp_path / "a.garv", device="cpu")[:].shape == (
         info.frames,
+        info.channels,
         info.height,
         info.width,
-        info.channels,
     )
 
 
@@ -133,14 +148,14 @@ def test_other_sizes_and_channels(tmp_path, info):
 def test_more_than_four_channels_are_decoded_four_at_a_time(channels, device):
     info = VideoInfo(41, 23, 9, channels=channels)
     gaussians = fitted_like(150, info)
-    whole = VideoDecoder(gaussians, device=device, tau=0)[:]
+    whole = VideoDecoder(gaussians, device=device, tau=0, dimension_order="NHWC")[:]
     assert whole.shape == (9, 23, 41, channels)
     wanted = 255 * rasterization(gaussians, info.frame_centers(), tau=0).clamp(0, 1)
     assert (whole.cpu().float() - wanted).abs().max() <= ROUNDED[device.type]
     for first in range(0, channels, 4):
         some = gaussians.colors[:, first : first + 4]
         part = VideoGaussians(gaussians.means, gaussians.cholesky, some, replace(info, channels=some.shape[1]))
-        alone = VideoDecoder(part, device=device, tau=0)[:]
+        alone = VideoDecoder(part, device=device, tau=0, dimension_order="NHWC")[:]
         # the order of a sum, which differs from launch to launch on CUDA, decides between two levels
         assert (whole[..., first : first + 4].int() - alone.int()).abs().max() <= (0 if device.type == "cpu" else 1)
 
@@ -164,7 +179,7 @@ def test_the_gpu_decodes_like_the_cpu(path, decoder):
     # weights and coarse levels in half precision, and the order of a sum, which changes its last bits: they decide
     # between two levels
     assert (whole.cpu().int() - decoder[:].int()).abs().max() <= 1
-    assert (on_gpu.get_frames_at([8, 0, -1]).int() - whole[[8, 0, 8]].int()).abs().max() <= 1
+    assert (on_gpu.get_frames_at([8, 0, -1]).data.int() - whole[[8, 0, 8]].int()).abs().max() <= 1
 
 
 @pytest.mark.cuda
@@ -180,11 +195,14 @@ def test_single_frames_on_the_gpu_are_those_of_a_batch(path):
 @pytest.mark.cuda
 def test_the_gpu_is_not_waited_for(path):
     on_gpu = VideoDecoder(path, device="cuda")
-    on_gpu[0], on_gpu[:2]  # the first of each measures its lists and waits for their length
+    crop, size = (5, 3, 20, 10), (10, 5)
+    on_gpu[0], on_gpu.get_frame_at(0, crop=crop, size=size)  # measures its lists and waits for their length
     torch.cuda.set_sync_debug_mode("error")
     try:
         for i in (5, 0, 8):
             on_gpu[i]
         on_gpu.get_frames_at([3, 1])
+        on_gpu.get_frames_at([3.5], crop=(1, 2, 30, 9), dtype=torch.float16)
+        on_gpu.get_frames_at([3.5, 1], crop=(7, 3, 20, 10), size=size)
     finally:
         torch.cuda.set_sync_debug_mode("default")

@@ -72,7 +72,8 @@ def test_fit_an_array(tmp_path, capsys):
 def test_line_scan_and_zoom(encoded, tmp_path):
     example("03_line_scan_and_zoom").main(file=encoded / "clip.garv", output_dir=tmp_path)
     assert size_of(tmp_path / "scan_of_a_row.png") == (64, 24)
-    assert size_of(tmp_path / "scan_of_a_column.png") == (6, 48)
+    assert size_of(tmp_path / "scan_of_a_column.png") == (12, 48)
+    assert size_of(tmp_path / "leaning.png") == (64, 48)
     assert read_info(tmp_path / "zoom.mp4").frames == 12
 
 

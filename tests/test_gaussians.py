@@ -1,9 +1,12 @@
 """VideoGaussians and the affine maps that carry them."""
 
+import math
+
 import pytest
 import torch
 
-from garv_gsplat.gaussians import VideoGaussians, affine_map
+from garv_gsplat.gaussians import VideoGaussians, affine_map, energies
+from garv_gsplat.rendering import rasterization
 from garv_gsplat.volume import VideoInfo
 
 INFO = VideoInfo(64, 48, 10)
@@ -90,3 +93,15 @@ def test_tensors_of_different_kinds_are_refused():
         VideoGaussians(means, cholesky, colors.double(), INFO)
     with pytest.raises(ValueError, match="got torch.float16 on cpu"):
         VideoGaussians(means.half(), cholesky.half(), colors.half(), INFO)
+
+
+def test_the_energy_is_the_squared_sum_and_ends_with_the_video():
+    info = VideoInfo(64, 48, 32)
+    cholesky = torch.tensor([[3.0, 1.0, -2.0, 2.0, 0.5, 4.0], [1e6, 0, 0, 1e6, 0, 1e6]])
+    colors = torch.tensor([[0.3, 0.4, 0.0], [0.3, 0.4, 0.0]])
+    means = torch.tensor([[32.0, 24.0, 16.0]]).repeat(2, 1)
+    for k in range(2):
+        one = VideoGaussians.from_pixels(means[k : k + 1], cholesky[k : k + 1], colors[k : k + 1], info)
+        total = float(rasterization(one, info.frame_centers(), tau=0).square().sum())
+        found = math.pi**1.5 * float(energies(cholesky, colors, info)[k])
+        assert total == pytest.approx(found, rel=0.01)

@@ -25,14 +25,20 @@ ALLOWED: dict[str, set[str]] = {
     "codec": {"gaussians", "volume"},
     "fitting": {"rendering", "codec", "video", "metrics", "gaussians", "volume", "ops"},
     "replay": {"packing", "ops"},
-    "decoder": {"codec", "rendering", "replay", "packing", "gaussians", "volume", "ops"},
+    "frame": set(),
+    "regions": {"gaussians", "volume", "ops"},
+    "loading": {"codec", "gaussians"},
+    "views": {"loading", "codec", "rendering", "replay", "packing", "gaussians", "volume", "ops"},
+    "access": {"views", "frame", "volume"},
+    "decoder": {"access", "regions", "views", "codec", "rendering", "gaussians", "volume"},
     "measuring": {"decoder", "codec", "metrics"},
     "encoding": {"measuring", "fitting", "codec", "video"},
     "comparing": {"measuring", "codec", "video", "volume"},
     "bench": {"decoder", "fitting", "codec", "rendering", "packing", "gaussians", "volume", "ops", PACKAGE},
     "cli": {
-        *("bench", "comparing", "encoding", "measuring", "fitting", "codec", "video", "decoder", "rendering", "ops"),
-        *("volume", PACKAGE),
+        *("bench", "comparing", "encoding", "measuring", "fitting", "codec", "video"),
+        *("decoder", "views", "regions", "rendering", "ops", "volume"),
+        PACKAGE,
     },
     "plugin": {
         *("fitting", "codec", "rendering", "decoder", "measuring", "metrics", "video", "gaussians", "volume", "ops")

@@ -65,6 +65,10 @@ def test_commands_of_garv(folder, few_steps, capsys):
         assert main(shlex.split(line)[1:]) == 0, capsys.readouterr().err
     assert read_info("out.mp4").frames == 100
     assert len(VideoDecoder("part.garv", device="cpu")) == 50
+    slow, cut = read_info("slow.mp4"), VideoDecoder("cut.garv", device="cpu").metadata
+    assert (slow.width, slow.height, slow.frames) == (128, 96, 100)
+    assert (cut.width, cut.height, cut.frames) == (32, 24, 50)
+    assert Path("scan.png").exists()
     assert json.loads(Path("bench.json").read_text())["results"]
     assert len(json.loads(Path("compare.json").read_text())["points"]) == 7
     assert Path("compare.png").stat().st_size > 0
@@ -74,9 +78,11 @@ def test_python_example(folder, few_steps, capsys):
     (block,) = blocks("README.md", "python")
     names: dict = {}
     exec(compile(block, "README.md", "exec"), names)
-    assert tuple(names["frame"].shape) == (48, 64, 3)
-    assert tuple(names["clip"].shape) == (2, 48, 64, 3)
-    assert tuple(names["crop"].shape) == (1, 24, 32, 3)
+    assert tuple(names["frame"].shape) == (3, 48, 64)
+    assert tuple(names["clip"].shape) == (2, 3, 48, 64)
+    assert tuple(names["shown"].data.shape) == (3, 48, 64)
+    assert tuple(names["scan"].shape) == (3, 100, 64)
+    assert tuple(names["between"].data.shape) == (1, 3, 48, 64)
     code = [line for line in block.splitlines() if line and not line.startswith("#")]
     assert len(code) <= 12
 

@@ -149,8 +149,8 @@ def pack_target(target: Target, settings: Settings) -> list[PackedVolume]:
 
 
 def _decode(target: Target, case: Case, settings: Settings, sets: list[list[int]]) -> Callable[[int], Tensor]:
-    decoder = VideoDecoder(target.gaussians, device=settings.device, tau=settings.tau)
-    return lambda index: decoder.get_frames_at(sets[index])
+    decoder = VideoDecoder(target.gaussians, device=settings.device, dimension_order="NHWC", tau=settings.tau)
+    return lambda index: decoder.get_frames_at(sets[index]).data
 
 
 def _forward_backward(target: Target, case: Case, settings: Settings, sets: list[list[int]]) -> Callable[[int], Tensor]:

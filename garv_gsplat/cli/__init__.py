@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Union
 
 BAD_INPUT = 2
 INTERRUPTED = 130  # what shells report for a program that Ctrl-C ended
@@ -33,17 +34,21 @@ def _command(args: list[str]) -> int:
     from garv_gsplat import __version__
     from garv_gsplat.cli.bench import Bench
     from garv_gsplat.cli.compare import Compare
+    from garv_gsplat.cli.crop import Crop
     from garv_gsplat.cli.decode import Decode
     from garv_gsplat.cli.encode import Encode
     from garv_gsplat.cli.info import Info
+    from garv_gsplat.cli.scan import Scan
     from garv_gsplat.cli.truncate import Truncate
 
     if args == ["--version"]:
         sys.stdout.write(f"garv {__version__}\n")
         return 0
+    commands = {c.__name__.lower(): c for c in (Encode, Decode, Crop, Scan, Info, Truncate, Compare, Bench)}
+    if args and args[0] in commands:  # the parsers of all of them take a while to build
+        return tyro.cli(commands[args[0]], prog=f"garv {args[0]}", args=args[1:]).run()
     description = "Video as a sum of 3D Gaussians over space and time."
-    commands = Encode | Decode | Info | Truncate | Compare | Bench
-    return tyro.cli(commands, prog="garv", description=description, args=args).run()
+    return tyro.cli(Union[tuple(commands.values())], prog="garv", description=description, args=args).run()  # noqa: UP007
 
 
 def _fail(message: str, code: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from garv_gsplat.codec.chunks import REACH_TAU
 from garv_gsplat.codec.codecs import CODECS, Codec, find_codec
 from garv_gsplat.codec.container import encode, encode_levels, load, save, with_tracks
 from garv_gsplat.codec.errors import GarvFormatError, MissingLibraryError
@@ -18,6 +19,7 @@ __all__ = [
     "GarvFormatError",
     "Levels",
     "MissingLibraryError",
+    "REACH_TAU",
     "dequantize",
     "encode",
     "encode_levels",

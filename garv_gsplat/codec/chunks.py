@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 
 from garv_gsplat.codec.numbers import Numbers
-from garv_gsplat.gaussians import VideoGaussians
 
 REACH_TAU = 0.03 / 255
 """of white; a Gaussian's contribution is less than this outside of its chunk's reach"""
@@ -54,16 +53,6 @@ class Chunk:
     def count(self) -> int:
         """Gaussians of all layers."""
         return sum(stream.count for stream in self.streams)
-
-
-def reach_of(gaussians: VideoGaussians) -> tuple[torch.Tensor, torch.Tensor]:
-    """Lowest and highest x, y, t [N, 3] in pixels and frames at which each Gaussian still adds REACH_TAU."""
-    means, cholesky = gaussians.in_pixels()
-    radius = (2 * (gaussians.colors.abs().amax(1) / REACH_TAU).clamp(min=1).log()).sqrt()
-    tt, xt, yt, xx, yx, yy = cholesky.unbind(1)
-    sigmas = torch.stack([(xt**2 + xx**2).sqrt(), (yt**2 + yx**2 + yy**2).sqrt(), tt.abs()], 1)
-    half = radius[:, None] * sigmas
-    return means - half, means + half
 
 
 def whole_reach(low: torch.Tensor, high: torch.Tensor) -> Reach:

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from garv_gsplat.codec.chunks import Chunk, Stream, chunk_numbers, reach_of, whole_reach
+from garv_gsplat.codec.chunks import REACH_TAU, Chunk, Stream, chunk_numbers, whole_reach
 from garv_gsplat.codec.codecs import Levels, find_codec
 from garv_gsplat.codec.file import GarvFile
 from garv_gsplat.codec.layout import write_layout
 from garv_gsplat.codec.numbers import pack_numbers
 from garv_gsplat.codec.partition import partition
-from garv_gsplat.gaussians import VideoGaussians
+from garv_gsplat.gaussians import VideoGaussians, reach_of
 
 
 def encode(
@@ -39,7 +39,7 @@ def encode_levels(levels: Levels, codec: str = "rans", *, tracks: bytes | None =
     gaussians = chosen.dequantize(levels)
     members_of_chunks = partition(gaussians)
     model = chosen.model.fit(levels, members_of_chunks)
-    low, high = reach_of(gaussians)
+    low, high = reach_of(gaussians, REACH_TAU)
     chunks = [
         (0, whole_reach(low[members], high[members]), model.streams(levels.take(members)))
         for members in members_of_chunks

@@ -85,7 +85,7 @@ class GarvFile:
         float32 on the CPU, in the unit cube. Raises GarvFormatError where bytes have changed.
         """
         chosen = [self.chunks[k] for k in (range(len(self.chunks)) if chunks is None else chunks)]
-        if self.layout is None:
+        if self.layout is None and chosen:
             return self._gaussians
         together: dict[tuple[int, int], list[tuple[Stream, bytes]]] = {}
         for chunk in chosen:

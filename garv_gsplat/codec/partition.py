@@ -7,8 +7,8 @@ import math
 
 import numpy as np
 
-from garv_gsplat.codec.chunks import reach_of
-from garv_gsplat.gaussians import VideoGaussians
+from garv_gsplat.codec.chunks import REACH_TAU
+from garv_gsplat.gaussians import VideoGaussians, reach_of
 
 SHORTEST = 16  # frames of the shortest chunks
 SMALLEST = 16384  # Gaussians a chunk on average; half of it costs 0.4 % more bytes
@@ -21,7 +21,7 @@ def partition(gaussians: VideoGaussians) -> list[np.ndarray]:
     A dyadic tree over time: a Gaussian belongs to the shortest nodes that are at least as long as it lives, there to
     the one that its mean lies in. So it reaches past its node by half the node's length at most.
     """
-    low, high = (bound.double().numpy() for bound in reach_of(gaussians))
+    low, high = (bound.double().numpy() for bound in reach_of(gaussians, REACH_TAU))
     frames = gaussians.info.frames
     shortest = _shortest(len(low), frames)
     top = max(0, math.ceil(math.log2(frames / shortest)))

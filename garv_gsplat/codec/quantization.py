@@ -82,7 +82,7 @@ def quantize(gaussians: VideoGaussians, step: float = DEFAULT_STEP) -> Levels:
     """
     means, cholesky, colors = checked_numbers(gaussians)
     diagonal = np.maximum(cholesky[:, (0, 3, 5)], MIN_SIGMA)
-    energy = energies(torch.from_numpy(cholesky), torch.from_numpy(colors)).numpy()
+    energy = energies(torch.from_numpy(cholesky), torch.from_numpy(colors), gaussians.info).numpy()
     layer, layers = _layers(energy, step)
     logs = np.rint(np.log2(diagonal) * SCALE / _column(layers, "log_step", layer)).clip(-_LARGEST, _LARGEST)
     logs = logs.astype(np.int64)

@@ -126,7 +126,7 @@ class Model:
     def _best(self, layer: int, count: int, data: bytes, part: float) -> Levels:
         levels = self.decode_levels(layer, [count], [data])
         gaussians = dequantize(levels)
-        energy = energies(gaussians.in_pixels()[1], gaussians.colors)
+        energy = energies(gaussians.in_pixels()[1], gaussians.colors, self.info)
         return levels.take(energy.topk(round(part * count)).indices.numpy())
 
     def streams(self, levels: Levels) -> list[tuple[int, bytes]]:

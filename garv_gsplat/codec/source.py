@@ -96,6 +96,9 @@ class _FileObject(Source):
             self._file.seek(offset)
             return self._file.read(size)
 
+    def __reduce__(self):
+        raise TypeError(f"{self.name}: a file object cannot be pickled; open the file by its path, URL or bytes")
+
 
 class _Web(Source):
     """Reads ranges (RFC 9110, section 14); from a server that knows none everything, once."""

@@ -61,7 +61,8 @@ def _finish_by_number(field: GaussianField, frames: Tensor) -> bytes:
         if 8 * len(data) <= MOST * target:
             break
         kept = max(1, math.floor(len(gaussians) * 0.5 * (LEAST + MOST) * target / (8 * len(data))))
-        gaussians = gaussians.take(energies(gaussians.cholesky, gaussians.colors).topk(kept).indices)
+        energy = energies(gaussians.in_pixels()[1], gaussians.colors, field.info)
+        gaussians = gaussians.take(energy.topk(kept).indices)
     return data
 
 

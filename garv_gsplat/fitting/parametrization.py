@@ -9,6 +9,7 @@ from garv_gsplat.volume import VideoInfo
 
 MIN_SPATIAL_SIGMA = 0.25  # pixels; narrower Gaussians fall between the pixel centres and get no gradient
 MIN_TEMPORAL_SIGMA = 0.25  # frames; likewise
+_WIDEST = 4.0  # of the volume, as a sigma: such a Gaussian is the same everywhere
 _OUTSIDE = 0.1  # of the volume's size that means may lie outside of it on each side
 _BOUND = 0.5  # what GaussianImage adds to its diagonal entries
 _MIN_SIGMAS = torch.tensor([MIN_TEMPORAL_SIGMA, MIN_SPATIAL_SIGMA, MIN_SPATIAL_SIGMA])  # of l_tt, l_xx, l_yy
@@ -27,6 +28,7 @@ class LogCholesky(nn.Module):
         self.register_buffer("_low", -_OUTSIDE * size, persistent=False)
         self.register_buffer("_high", (1 + _OUTSIDE) * size, persistent=False)
         self.register_buffer("_floor", _MIN_SIGMAS.log(), persistent=False)
+        self.register_buffer("_ceiling", (_WIDEST * size[[2, 0, 1]]).log(), persistent=False)
 
     def forward(self, attributes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Means [N, 3], Cholesky factors [N, 6] and colours [N, C] in pixels and frames, of attributes [N, 9 + C]."""
@@ -41,9 +43,10 @@ class LogCholesky(nn.Module):
         return torch.cat([means, rest, colors], 1)
 
     def project(self, attributes: Tensor) -> None:
-        """Move attributes back to where they mean something, in place: near the volume, wider than the pixel grid."""
+        """Move attributes back to where they mean something, in place: near the volume, wider than the pixel grid, and
+        not so wide that a further step is without an effect."""
         attributes[:, :3].clamp_(self._low, self._high)
-        attributes[:, 3:6].clamp_(min=self._floor)
+        attributes[:, 3:6].clamp_(self._floor, self._ceiling)
 
 
 class GaussianImage(nn.Module):

@@ -14,7 +14,7 @@ from garv_gsplat.volume import VideoInfo
 # of it in each of a dozen numbers, which go into more Gaussians: on three clips 0.15 was best, 0.3 cost 0.3 dB.
 ROUNDING_SHARE = 0.15
 _ENERGY = math.pi**1.5  # squared sum of a Gaussian of energy 1; rounding each number by `step` costs step^2 / 12 of it
-_ANNEALED = 2.0  # the error of steps at full size is this much larger, relatively, than at the end
+_ANNEALED = 0.9  # the error of steps at full size is this much larger, relatively, than at the end
 _GAUSSIANS_PER_ERROR = 1.5  # an exponent: 1.5 times 10 % more Gaussians for 10 % less error
 _CHANGE = 0.85, 1.15  # of the number of Gaussians, at a time
 

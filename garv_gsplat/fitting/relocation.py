@@ -35,7 +35,7 @@ def relocate(
     generator = torch.Generator().manual_seed((field.config.seed << 32) + step)
     values = tuple(v.clone() for v in field.values())
     kept = min(count, len(field) - round(share * len(field)))
-    best = torch.topk(energies(values[1], values[2]), kept).indices
+    best = torch.topk(energies(values[1], values[2], field.info), kept).indices
     if kept < count:
         new = propose(field, frames, count - kept, generator)
         values = tuple(torch.cat([old[best], more]) for old, more in zip(values, new))

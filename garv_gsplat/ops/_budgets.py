@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+import threading
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -63,21 +64,18 @@ class PairBudget:
 
 
 class ListBudget:
-    """Room for each list of `draw`, one budget for a series of launches; learned as `PairBudget` learns."""
+    """Room for each list of `draw`, one budget for all launches of a volume; learned as `PairBudget` learns."""
 
     def __init__(self) -> None:
         self.longest = 0
-        self._kind: Hashable = None
+        self._measured = False
         self._arriving = _Arriving()
 
-    def run(self, launch: Callable[[int], tuple[Tensor, Tensor]], kind: Hashable) -> Tensor:
-        """The image that `launch(room)` gives beside the longest list that did not fit, int64 [1], and 0 if all did.
-
-        kind: what launches with about as long lists have in common; another one starts the learning anew.
-        """
-        if self._kind != kind:
-            self.longest, self._arriving = int(launch(0)[1]), _Arriving()
-            self._kind = kind
+    def run(self, launch: Callable[[int], tuple[Tensor, Tensor]]) -> Tensor:
+        """The image that `launch(room)` gives beside the longest list that did not fit, int64 [1], and 0 if all did."""
+        if not self._measured:
+            self.longest = max(self.longest, int(launch(0)[1]))
+            self._measured = True
         image, longest = launch(self.learn())
         self.watch(longest)
         return image
@@ -105,8 +103,21 @@ class _Arriving:
         self._event: torch.cuda.Event | None = None
         self._scale = 1.0
         self._under_way = False
+        self._lock = threading.Lock()
 
     def send(self, number: Tensor, scale: float = 1.0) -> None:
+        with self._lock:
+            self._send(number, scale)
+
+    def take(self) -> float:
+        """The number times its scale once it is there; 0 before."""
+        with self._lock:
+            if not self._under_way or (self._event is not None and not self._event.query()):
+                return 0.0
+            self._under_way = False
+            return int(self._host) * self._scale
+
+    def _send(self, number: Tensor, scale: float) -> None:
         if self._under_way:
             return
         self._scale = scale
@@ -119,11 +130,4 @@ class _Arriving:
                 self._event = torch.cuda.Event()
             self._host.copy_(number, non_blocking=True)
             self._event.record(torch.cuda.current_stream(number.device))
-        self._under_way = True  # last: another thread may look at it
-
-    def take(self) -> float:
-        """The number times its scale once it is there; 0 before."""
-        if not self._under_way or (self._event is not None and not self._event.query()):
-            return 0.0
-        self._under_way = False
-        return int(self._host) * self._scale
+        self._under_way = True

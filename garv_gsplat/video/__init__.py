@@ -5,6 +5,7 @@ from __future__ import annotations
 from garv_gsplat.video.color import read_color
 from garv_gsplat.video.frames import Video, VideoError, estimate_bytes, video_from_array
 from garv_gsplat.video.orientation import display_matrix
+from garv_gsplat.video.piping import PipeWriter
 from garv_gsplat.video.reader import read_info, read_video
 from garv_gsplat.video.streaming import PictureStream, native_frames, picture_stream, rgb_batches
 from garv_gsplat.video.tracks import add_tracks, read_tracks
@@ -12,6 +13,7 @@ from garv_gsplat.video.writer import VideoWriter, check_writable
 
 __all__ = [
     "PictureStream",
+    "PipeWriter",
     "Video",
     "VideoError",
     "VideoWriter",

@@ -8,10 +8,8 @@ import os
 import pickle
 import random
 import struct
-import threading
 import zlib
 from fractions import Fraction
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from unittest import mock
 
 import pytest
@@ -22,6 +20,7 @@ from garv_gsplat.codec.numbers import pack_numbers
 from garv_gsplat.gaussians import VideoGaussians
 from garv_gsplat.volume import VideoInfo
 from tests.codec.samples import fitted_like
+from tests.codec.server import serve
 
 INFO = VideoInfo(320, 180, 48, Fraction(30000, 1001))
 VARIABLE = VideoInfo(64, 48, 4, Fraction(25), (Fraction(0), Fraction(1001, 30000), Fraction(2, 25), Fraction(1, 3)))
@@ -152,38 +151,10 @@ def test_every_prefix_of_layers_decodes_and_the_first_matter_most():
     assert layers > 3 and energy[layers // 2] > 0.8 * energy[-1]
 
 
-class _Server(BaseHTTPRequestHandler):
-    data, ranges, read = b"", True, 0
-
-    def do_GET(self) -> None:
-        header = self.headers.get("Range")
-        part = type(self).data
-        if header and type(self).ranges:
-            first, last = (int(v) for v in header.removeprefix("bytes=").split("-"))
-            part = type(self).data[first : last + 1]
-            self.send_response(206)
-            self.send_header("Content-Range", f"bytes {first}-{first + len(part) - 1}/{len(type(self).data)}")
-        else:
-            self.send_response(200)
-        self.send_header("Content-Length", str(len(part)))
-        self.end_headers()
-        self.wfile.write(part)
-        type(self).read += len(part)
-
-    def log_message(self, *_) -> None:
-        pass
-
-
 @pytest.fixture
 def served():
-    handler = type("Handler", (_Server,), {"data": large()})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/a.garv", handler
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serve(large()) as url_and_handler:
+        yield url_and_handler
 
 
 def test_of_a_url_only_what_a_frame_needs_is_read(served):

@@ -50,7 +50,7 @@ def clip(tmp_path) -> Clip:
 def test_a_garv_is_decoded_and_measured(clip, tmp_path):
     path = make_garv(tmp_path / "v.garv", clip.video.info)
     point = measure(clip, path, CPU)
-    decoded = VideoDecoder(path, device="cpu")[:]
+    decoded = VideoDecoder(path, device="cpu", dimension_order="NHWC")[:]
     assert (point.file, point.curve, point.bytes) == (str(path), "garv", path.stat().st_size)
     assert point.bpp == 8 * point.bytes / (64 * 48 * 12)
     assert point.psnr == pytest.approx(psnr(decoded, clip.video.frames))

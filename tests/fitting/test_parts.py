@@ -165,6 +165,11 @@ def test_projection_keeps_parameters_meaningful():
     means, cholesky, _ = field.values()
     torch.testing.assert_close(means.detach(), torch.tensor([[44.0, 26.4, 6.6]]).expand(50, 3))
     assert (cholesky[:, [0, 3, 5]] > 0.1).all()
+    with torch.no_grad():
+        field.attributes[:, 3:6] = 100
+    field.project()
+    widest = torch.tensor([4.0 * 6, 4.0 * 40, 4.0 * 24])
+    torch.testing.assert_close(field.values()[1][:, [0, 3, 5]].detach(), widest.expand(50, 3), rtol=1e-4, atol=0)
 
 
 def test_a_state_of_another_number_of_gaussians_is_taken():
@@ -222,7 +227,7 @@ def test_relocation_lessens_the_error_and_keeps_what_matters(count):
     l2(field(times), frames).backward()
     optimizer.param_groups[0]["lr"] = torch.zeros(12)
     optimizer.step()
-    best = energies(*field.values()[1:]).topk(40).indices
+    best = energies(*field.values()[1:], field.info).topk(40).indices
     kept = field.attributes[best].detach().clone()
     before = float(l2(field.look(times), frames))
     relocate(field, optimizer, frames, step=5, share=0.3, count=count)

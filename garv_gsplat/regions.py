@@ -1,0 +1,102 @@
+"""Parts of a video: the Gaussians that a region needs, and the colours of single points."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from garv_gsplat.gaussians import VideoGaussians, affine_map, reach_of
+from garv_gsplat.ops import slice_gaussians
+from garv_gsplat.volume import Box, VideoInfo
+
+_POINTS_AT_ONCE = 64
+_FURTHEST = 1.49  # of the video's size from its middle; docs/format.md allows 1.5
+_GAUSSIANS_AT_ONCE = 1 << 15
+
+
+def crop_info(info: VideoInfo, box: Box) -> tuple[VideoInfo, tuple[int, int, int], tuple[int, int, int]]:
+    """The video inside of a box, and the box's lowest and highest x, y, t in whole pixels and frames, rounded.
+
+    Raises ValueError for a box that leaves the video or holds no pixel or frame.
+    """
+    size = (info.width, info.height, info.frames)
+    low, high = zip(*((round(a * n), round(b * n)) for n, (a, b) in zip(size, map(box.range, "xyt"))))
+    if not all(0 <= a < b <= n for a, b, n in zip(low, high, size)):
+        raise ValueError(
+            f"the box must hold pixels and frames of the video, which has {info.width}x{info.height} pixels and "
+            f"{info.frames} frames; got x {low[0]} to {high[0]}, y {low[1]} to {high[1]}, t {low[2]} to {high[2]}"
+        )
+    width, height, frames = (b - a for a, b in zip(low, high))
+    times = info.timestamps and tuple(t - info.timestamps[low[2]] for t in info.timestamps[low[2] : high[2]])
+    return replace(info, width=width, height=height, frames=frames, timestamps=times), low, high
+
+
+def crop_gaussians(gaussians: VideoGaussians, box: Box, threshold: float) -> VideoGaussians:
+    """The video inside of a box, its ends rounded to pixels and frames, as one of its own.
+
+    Gaussians that add less than `threshold` of white everywhere in it are left out. Raises as `crop_info` does.
+    """
+    info, low, high = crop_info(gaussians.info, box)
+    first, last = reach_of(gaussians, threshold)
+    kept = ((first <= first.new_tensor(high)) & (last >= last.new_tensor(low))).all(1).nonzero()[:, 0]
+    old = (gaussians.info.width, gaussians.info.height, gaussians.info.frames)
+    new = (info.width, info.height, info.frames)
+    matrix = [[n / m if i == j else 0.0 for j in range(3)] for i, (n, m) in enumerate(zip(old, new))]
+    offset = [-a / m for a, m in zip(low, new)]
+    means, cholesky = affine_map(gaussians.means[kept], gaussians.cholesky[kept], matrix, offset)
+    return VideoGaussians(means, cholesky, gaussians.colors[kept], info)
+
+
+def pull_in(gaussians: VideoGaussians) -> VideoGaussians:
+    """The same video by Gaussians whose means a file can hold: no further out than the video's own size.
+
+    A part of a video is reached by wide Gaussians from far away. Distance from the video's middle and variance are
+    scaled by the same s < 1, which keeps the slope of log G in the middle; the colour makes up for its value there.
+    Only the curvature grows, by 1 / s, which is little over the video's size where a Gaussian is much wider. First
+    along a Gaussian's way through time, which leaves its picture at any one time as it is; then, if need be, all
+    around.
+    """
+    means, cholesky, colors = (t.clone() for t in (gaussians.means, gaussians.cholesky, gaussians.colors))
+    middle = means + (0.5 - means[:, 2:]) / cholesky[:, :1] * cholesky[:, [1, 2, 0]]  # where it is half way through
+    way = means - middle
+    s = (_FURTHEST - (middle - 0.5) * way.sign()) / way.abs()
+    s = s.where(s > 0, 1.0).amin(1, keepdim=True).clamp(max=1)
+    passed = (0.5 - means[:, 2:]) / cholesky[:, :1]  # standard deviations from the mean to the middle
+    colors *= torch.exp(-0.5 * (1 - s) * passed**2)
+    moved = (1 - s) * passed * cholesky[:, :3]  # t, x, y
+    means += moved[:, [1, 2, 0]]
+    cholesky[:, :3] *= s.sqrt()
+    distance = (means - 0.5).abs().amax(1, keepdim=True)
+    s = torch.where(distance > 1.001 * _FURTHEST, _FURTHEST / distance, 1.0)  # 1 for what was pulled in before
+    colors *= _weights(means, cholesky, torch.full_like(means[:1], 0.5))[0, :, None] ** (1 - s)
+    return VideoGaussians(0.5 + s * (means - 0.5), cholesky * s.sqrt(), colors, gaussians.info)
+
+
+def colors_at(gaussians: VideoGaussians, points: Tensor, threshold: float) -> Tensor:
+    """Colours [P, C], not clamped, at points [P, 3]: x, y, t in pixels and frames, whole numbers at the centres.
+
+    Gaussians may be left out where they add less than `threshold` of white.
+    """
+    means, cholesky = gaussians.in_pixels()
+    low, high = reach_of(gaussians, threshold)
+    points = points.to(means) + 0.5
+    colors = means.new_zeros(len(points), gaussians.info.channels)
+    for some in points[:, 2].argsort().split(_POINTS_AT_ONCE):  # neighbours in time, which few Gaussians reach
+        first, last = points[some].amin(0), points[some].amax(0)
+        reaching = ((low <= last) & (high >= first)).all(1).nonzero()[:, 0]
+        for part in reaching.split(_GAUSSIANS_AT_ONCE):
+            weights = _weights(means[part], cholesky[part], points[some])
+            colors[some] += (weights[..., None] * gaussians.colors[part]).sum(1)
+    return colors
+
+
+def _weights(means: Tensor, cholesky: Tensor, points: Tensor) -> Tensor:
+    """exp(-|L^-1 (p - mean)|^2 / 2) of every point and Gaussian [P, N]."""
+    centers, weights, factor = slice_gaussians(means, cholesky, points[:, 2])
+    dx, dy = (points[:, None, :2] - centers).unbind(2)
+    xx, yx, yy = factor.unbind(1)
+    a = dx / xx
+    b = (dy - yx * a) / yy
+    return weights * torch.exp(-0.5 * (a**2 + b**2))
