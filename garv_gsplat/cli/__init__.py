@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import make_dataclass
 from typing import Union
 
 BAD_INPUT = 2
@@ -45,10 +46,18 @@ def _command(args: list[str]) -> int:
         sys.stdout.write(f"garv {__version__}\n")
         return 0
     commands = {c.__name__.lower(): c for c in (Encode, Decode, Crop, Scan, Info, Truncate, Compare, Bench)}
-    if args and args[0] in commands:  # the parsers of all of them take a while to build
+    if args and args[0] in commands:
         return tyro.cli(commands[args[0]], prog=f"garv {args[0]}", args=args[1:]).run()
+    # What is left is help, a mistake, or the shell's completion, which alone has to know all options.
+    listed = commands.values() if "--tyro" in "".join(args[:1]) else map(_outline, commands.values())
     description = "Video as a sum of 3D Gaussians over space and time."
-    return tyro.cli(Union[tuple(commands.values())], prog="garv", description=description, args=args).run()  # noqa: UP007
+    tyro.cli(Union[tuple(listed)], prog="garv", description=description, args=args)  # noqa: UP007
+    return 0
+
+
+def _outline(command: type) -> type:
+    """A command without options: to parse all of those takes longer than everything else."""
+    return make_dataclass(command.__name__, [], namespace={"__doc__": command.__doc__})
 
 
 def _fail(message: str, code: int) -> int:

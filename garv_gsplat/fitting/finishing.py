@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -41,16 +42,18 @@ def _finish_by_step(field: GaussianField, frames: Tensor, mean_squared_error: fl
     gaussians, config = field.gaussians(), field.config
     step = min(max(best_step(field.info, len(field), mean_squared_error), _STEPS[0]), _STEPS[1])
     tried: list[tuple[float, float]] = []  # logarithms of steps, and how much too large or too good the file was
+    files = []
     for _ in range(_TRIES):
-        data = _encode(gaussians, config.codec, step, frames)
+        files.append(_encode(gaussians, config.codec, step, frames))
         if config.num_gaussians is not None:
+            return files[-1]
+        missed = _too_good(files[-1], frames, config) if config.psnr else _too_large(files[-1], field)
+        tried.append((math.log2(step), missed.by))
+        if abs(missed.by) <= missed.allowed:
             break
-        excess, tolerance, slope = _too_good(data, frames, config) if config.psnr else _too_large(data, field)
-        if abs(excess) <= tolerance:
-            break
-        tried.append((math.log2(step), excess))
-        step = min(max(2 ** _next(tried, slope), _STEPS[0]), _STEPS[1])
-    return data
+        step = min(max(2 ** _next(tried, missed.slope), _STEPS[0]), _STEPS[1])
+    nearest = min(range(len(files)), key=lambda k: abs(tried[k][1]))
+    return files[nearest]
 
 
 def _finish_by_number(field: GaussianField, frames: Tensor) -> bytes:
@@ -66,23 +69,29 @@ def _finish_by_number(field: GaussianField, frames: Tensor) -> bytes:
     return data
 
 
-def _too_large(data: bytes, field: GaussianField) -> tuple[float, float, float]:
-    """Bits above the middle of what is allowed, how many are, and how many a step of twice the size takes off."""
+class _Missed(NamedTuple):
+    """How far a file is from what was asked for, in bits or in dB."""
+
+    by: float  # positive where it is too large or too good
+    allowed: float
+    slope: float  # what a step of twice the size takes off, about
+
+
+def _too_large(data: bytes, field: GaussianField) -> _Missed:
     target = target_bits(field.config, field.info)
     excess = 8 * len(data) - 0.5 * (LEAST + MOST) * target
-    return excess, 0.5 * (MOST - LEAST) * target, numbers_of(field.info) * len(field)
+    return _Missed(excess, 0.5 * (MOST - LEAST) * target, numbers_of(field.info) * len(field))
 
 
-def _too_good(data: bytes, frames: Tensor, config: FitConfig) -> tuple[float, float, float]:
-    """As `_too_large`, in dB."""
+def _too_good(data: bytes, frames: Tensor, config: FitConfig) -> _Missed:
     excess = _quality(codec.load(data).to(frames.device), frames) - (config.psnr + ABOVE / 2)
-    return excess, ABOVE / 2, _DB_PER_DOUBLING
+    return _Missed(excess, ABOVE / 2, _DB_PER_DOUBLING)
 
 
 def _next(tried: list[tuple[float, float]], slope: float) -> float:
-    """The logarithm of the step to try next: between two that lie on either side, or by the usual slope."""
-    over = min((point for point in tried if point[1] > 0), key=lambda point: point[1], default=None)
-    under = max((point for point in tried if point[1] <= 0), key=lambda point: point[1], default=None)
+    """The logarithm of the step to try next: between the last two that lie on either side, or by the usual slope."""
+    over = next((point for point in reversed(tried) if point[1] > 0), None)
+    under = next((point for point in reversed(tried) if point[1] <= 0), None)
     if over is None or under is None or over[0] >= under[0]:
         return tried[-1][0] + tried[-1][1] / slope
     return over[0] + (under[0] - over[0]) * over[1] / (over[1] - under[1])
