@@ -34,14 +34,6 @@ class Model(Protocol):
     def fit(cls, levels: Levels, chunks: list[np.ndarray]) -> Model:
         """The model for Gaussians in chunks of given indices."""
 
-    def first(self, layers: int) -> Model:
-        """The model of the first layers alone."""
-
-    def thinned(
-        self, layer: int, streams: Sequence[tuple[int, bytes]], part: float
-    ) -> tuple[Model, list[tuple[int, bytes]]]:
-        """The given part of the Gaussians of a layer's streams, those of the most energy, and the model for them."""
-
     def numbers(self) -> list[int]:
         """What a file keeps of it."""
 
@@ -54,6 +46,18 @@ class Model(Protocol):
 
     def decode(self, layer: int, counts: Sequence[int], streams: Sequence[bytes]) -> VideoGaussians:
         """The Gaussians of streams of a layer, `counts` of each; raises ValueError for what cannot be."""
+
+
+class LayeredModel(Model, Protocol):
+    """A model of streams that fall into layers of falling importance."""
+
+    def first(self, layers: int) -> LayeredModel:
+        """The model of the first layers alone."""
+
+    def thinned(
+        self, layer: int, streams: Sequence[tuple[int, bytes]], part: float
+    ) -> tuple[LayeredModel, list[tuple[int, bytes]]]:
+        """The given part of the Gaussians of a layer's streams, those of the most energy, and the model for them."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import torch
 from garv_gsplat.codec import version0
 from garv_gsplat.codec.chunks import Chunk, Reach, Stream, parse_chunks
 from garv_gsplat.codec.codecs import Model, parse_models
+from garv_gsplat.codec.errors import GarvFormatError
 from garv_gsplat.codec.layout import Layout, read_layout, read_version
 from garv_gsplat.codec.numbers import Numbers
 from garv_gsplat.codec.source import Source, open_source
@@ -141,9 +142,9 @@ class GarvFile:
         """What `parse` makes of a section's numbers."""
         try:
             return parse(Numbers(self.layout.read(self.source, name)))
+        except GarvFormatError:
+            raise
         except ValueError as error:
-            if isinstance(error, type(self.source.error(""))):
-                raise
             raise self.source.error(str(error), name, self.layout.sections[name].offset) from error
 
     def __getstate__(self):

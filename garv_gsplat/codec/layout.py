@@ -18,7 +18,7 @@ VERSION = 1
 CODECS = ("rans", "sog", "paper16-8-8")
 SECTIONS = {1: "timestamps", 2: "models", 3: "chunks", 4: "streams", 5: "tracks"}
 
-_HEADER = struct.Struct("<8sHHIIIIQQ8B")  # the fields of `_fields`, and those that come before them
+_HEADER = struct.Struct("<8sHHIIIIQQ8B")
 _SECTION = struct.Struct("<BxxxIQQ")  # id, CRC-32, offset, bytes
 _CRC = struct.Struct("<I")
 _RANGES = (None, False, True)  # of ColorInfo.full_range
@@ -113,7 +113,7 @@ def read_layout(source: Source) -> Layout:
     start = source.read(0, FIRST_READ)
     if len(start) < _HEADER.size:
         raise source.error(f"the file ends after {len(start)} bytes: it is cut off", "header", 0)
-    _, _, codec, size, width, height, frames, *rate = fields = _HEADER.unpack_from(start)
+    _, _, codec, size, width, height, frames, *rate = _HEADER.unpack_from(start)
     channels, rotation, primaries, transfer, matrix, full_range, count, zero = rate[2:]
     if size != _HEADER.size + count * _SECTION.size + _CRC.size:
         raise source.error(f"{size} bytes do not go with {count} sections", "header size", len(MAGIC) + 4)
@@ -131,7 +131,6 @@ def read_layout(source: Source) -> Layout:
         )
     except (ValueError, ZeroDivisionError) as error:
         raise source.error(str(error), "video", len(MAGIC) + 8) from error
-    del fields
     layout = Layout(info, CODECS[codec], _read_sections(source, head, count))
     return replace(layout, info=_with_timestamps(source, layout))
 

@@ -29,7 +29,7 @@ from garv_gsplat.fitting.config import CodecName
 from garv_gsplat.gaussians import VideoGaussians
 from garv_gsplat.volume import VideoInfo
 from tests.codec.samples import fitted_like
-from tests.codec.test_container import with_sections
+from tests.codec.test_damage import with_sections
 from tests.codec.test_quantization import adversarial, rows
 
 INFO = VideoInfo(320, 180, 48)
