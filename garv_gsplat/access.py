@@ -40,7 +40,7 @@ class FrameAccess(ABC):
             return self._decode(range(len(self))[key], None, None, torch.uint8)
         if isinstance(key, float):
             raise TypeError(f"an index is a whole number, got {key}; get_frame_at renders between frames, too")
-        return self._decode([self.metadata.frame_number(key)], None, None, torch.uint8)[0]
+        return self._ordered(self._views.frame(self.metadata.frame_number(key)))
 
     def __iter__(self) -> Iterator[Tensor]:
         """Every frame in turn."""

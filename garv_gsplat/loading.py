@@ -26,8 +26,9 @@ class LazyGaussians:
         self.info = source.info
         self._read: set[int] = set()
         self._held: VideoGaussians | None = None
-        self._whole = isinstance(source, VideoGaussians)
-        if self._whole:
+        self.whole = isinstance(source, VideoGaussians)
+        """whether nothing is left to read"""
+        if self.whole:
             self._held = source
             return
         self._parts_left = _PARTS if tau / 255 >= REACH_TAU else 0
@@ -38,7 +39,7 @@ class LazyGaussians:
 
         The same object, until a box needs more. Raises GarvFormatError where bytes have changed.
         """
-        if self._whole:
+        if self.whole:
             return self._held
         missing = {chunk for low, high in boxes for chunk in self._find(low, high)} - self._read
         if missing or self._held is None:
@@ -62,4 +63,4 @@ class LazyGaussians:
         self._held = more
         self._read |= missing
         self._parts_left -= 1
-        self._whole = self._read == everything
+        self.whole = self._read == everything

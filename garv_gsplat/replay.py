@@ -22,24 +22,29 @@ class FrameReplay:
         self._volume, self._window, self._budget = volume, window, budget
         with torch.inference_mode(False):  # or only inference could write into it
             self._position = torch.zeros(1, device=volume.records.device)
+        self._device = self._position.device
         self._graph: torch.cuda.CUDAGraph | None = None
         self._room = 0
         self._lock = threading.Lock()
-        self._free = torch.cuda.Event()  # when the last frame has been copied out
+        self._stream: torch.cuda.Stream | None = None  # that the last frame was drawn on
 
     def draw(self, position: Tensor) -> Tensor:
         """The frame uint8 [1, height, width, C] at `position` [1] in slices."""
-        with self._lock, torch.cuda.device(position.device):
-            stream = torch.cuda.current_stream()
-            stream.wait_event(self._free)
+        with self._lock:
+            self._follow(torch.cuda.current_stream(self._device))
             self._position.copy_(position)
             if self._graph is None or self._budget.learn() > self._room:
                 self._record()
             self._graph.replay()
             frame = self._image.clone()
             self._budget.watch(self._longest)
-            self._free.record(stream)
         return frame
+
+    def _follow(self, stream: torch.cuda.Stream) -> None:
+        """Have `stream` wait until the last frame has been copied out, if that was drawn on another one."""
+        if self._stream is not None and stream != self._stream:
+            stream.wait_stream(self._stream)
+        self._stream = stream
 
     def _record(self) -> None:
         """Record the launches, with room for the longest list that is known of."""
@@ -47,5 +52,5 @@ class FrameReplay:
         self._room = self._budget.room
         self._graph = None  # so that its memory can serve the new one
         self._graph, (self._image, self._longest) = record(
-            self._position.device, lambda: self._volume.launch(self._position, self._window, self._room)
+            self._device, lambda: self._volume.launch(self._position, self._window, self._room)
         )

@@ -95,13 +95,13 @@ class FrameView:
         self._budgets = [ListBudget() for _ in volumes]
         self._whole = (0, 0, *_size(gaussians.info))
         alone = grid == NATIVE and can_record(device) and len(volumes) == 1
-        self._replay = FrameReplay(self._volumes[0], self._whole, self._budgets[0]) if alone else None
+        self.replay = FrameReplay(self._volumes[0], self._whole, self._budgets[0]) if alone else None
 
     def draw(self, positions: Tensor, window: Window, dtype: torch.dtype) -> Tensor:
         """Images [B, height, width, C] of a window at `positions` [B] in slices; uint8, or floats from 0 to 1."""
         if dtype == torch.uint8:
-            if len(positions) == 1 and window == self._whole and self._replay is not None:
-                return self._replay.draw(positions)
+            if len(positions) == 1 and window == self._whole and self.replay is not None:
+                return self.replay.draw(positions)
             return draw_channels(self._volumes, positions, window, self._budgets)
         return _convert(draw_channels(self._volumes, positions, window, self._budgets, dtype=torch.float32), dtype)
 
@@ -119,6 +119,19 @@ class Views:
         self._lock = threading.RLock()
         # Times live on the device: uploading an index per call would wait for the frames before.
         self._centers = torch.arange(self.info.frames, device=device, dtype=torch.float32) + 0.5
+        self._one_by_one: tuple[FrameReplay, tuple[Tensor, ...]] | None = None
+
+    def frame(self, number: int) -> Tensor:
+        """Frame `number` [height, width, C], uint8: what `draw` gives, with next to nothing to do before its launch."""
+        if self._one_by_one is not None:
+            replay, positions = self._one_by_one
+            return replay.draw(positions[number])[0]
+        image = self.draw([number], None, None, torch.uint8)[0]
+        with self._lock:
+            _, view = self._kept.get(NATIVE, (None, None))
+            if self.source.whole and view is not None and view.replay is not None:
+                self._one_by_one = view.replay, self._centers.split(1)
+        return image
 
     def draw(
         self,

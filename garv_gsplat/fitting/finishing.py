@@ -40,7 +40,7 @@ def finish(field: GaussianField, frames: Tensor, mean_squared_error: float) -> b
 
 def _finish_by_step(field: GaussianField, frames: Tensor, mean_squared_error: float) -> bytes:
     gaussians, config = field.gaussians(), field.config
-    step = min(max(best_step(field.info, len(field), mean_squared_error), _STEPS[0]), _STEPS[1])
+    step = min(max(best_step(config, field.info, len(field), mean_squared_error), _STEPS[0]), _STEPS[1])
     tried: list[tuple[float, float]] = []  # logarithms of steps, and how much too large or too good the file was
     files = []
     for _ in range(_TRIES):

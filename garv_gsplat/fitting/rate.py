@@ -13,6 +13,7 @@ from garv_gsplat.volume import VideoInfo
 # Squared error that rounding adds over that of the fit, before the colours are fitted again. A coarser step saves log2
 # of it in each of a dozen numbers, which go into more Gaussians: on three clips 0.15 was best, 0.3 cost 0.3 dB.
 ROUNDING_SHARE = 0.15
+_SHARE_OF_GIVEN = 0.3  # where the number is given: 6 bits of each for 0.4 dB, as much as fewer Gaussians would cost
 _ENERGY = math.pi**1.5  # squared sum of a Gaussian of energy 1; rounding each number by `step` costs step^2 / 12 of it
 _ANNEALED = 0.9  # the error of steps at full size is this much larger, relatively, than at the end
 _GAUSSIANS_PER_ERROR = 1.5  # an exponent: 1.5 times 10 % more Gaussians for 10 % less error
@@ -67,17 +68,18 @@ def wanted_gaussians(field: GaussianField, mean_squared_error: float, factor: fl
         rounded = expected * (1 + ROUNDING_SHARE / 2)
         wanted = round(count * (rounded / 10 ** (-config.psnr / 10)) ** _GAUSSIANS_PER_ERROR)
     else:
-        step = best_step(field.info, count, expected) if find_codec(config.codec).has_step else None
+        step = best_step(config, field.info, count, expected) if find_codec(config.codec).has_step else None
         bits = forecast_bits(field.gaussians(), config.codec, step)
         wanted = _count(config, field.info, max(_BITS[config.codec].fewest, bits))
     low, high = (round(change * count) for change in _CHANGE)
     return max(1, min(max(low, wanted), high))
 
 
-def best_step(info: VideoInfo, count: int, mean_squared_error: float) -> float:
+def best_step(config: FitConfig, info: VideoInfo, count: int, mean_squared_error: float) -> float:
     """The quantizer's step for so many Gaussians that leave the given error (see ROUNDING_SHARE)."""
+    share = ROUNDING_SHARE if config.num_gaussians is None else _SHARE_OF_GIVEN
     squared_error = mean_squared_error * info.pixels * info.channels
-    return math.sqrt(ROUNDING_SHARE * squared_error * 12 / (numbers_of(info) * count * _ENERGY))
+    return math.sqrt(share * squared_error * 12 / (numbers_of(info) * count * _ENERGY))
 
 
 def numbers_of(info: VideoInfo) -> int:

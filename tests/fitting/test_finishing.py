@@ -96,7 +96,7 @@ def test_colours_fitted_anew_take_back_a_part_of_what_rounding_costs():
     gaussians = fit(FRAMES, config, steps=100, device="cpu").gaussians
     field = field_with(gaussians, config, torch.device("cpu"))
     fitted = error(field)
-    step = best_step(INFO, 900, fitted)
+    step = best_step(config, INFO, 900, fitted)
     rounded = error(field_with(codec.load(codec.encode(gaussians, step=step)), config, torch.device("cpu")))
     refitted = error(field_with(codec.load(finish(field, FRAMES, fitted)), config, torch.device("cpu")))
     assert refitted - fitted < 0.7 * (rounded - fitted)

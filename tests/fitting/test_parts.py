@@ -228,14 +228,21 @@ def test_the_number_of_gaussians_follows_the_bits():
 
 
 def test_a_coarser_step_goes_with_a_larger_error():
-    assert best_step(INFO, 100, 4e-4) == pytest.approx(2 * best_step(INFO, 100, 1e-4))
+    config = FitConfig()
+    assert best_step(config, INFO, 100, 4e-4) == pytest.approx(2 * best_step(config, INFO, 100, 1e-4))
+
+
+def test_a_given_number_of_gaussians_is_rounded_more_coarsely():
+    """Bits that finer steps take could not go into more Gaussians."""
+    free, given = FitConfig(), FitConfig(num_gaussians=100)
+    assert best_step(given, INFO, 100, 1e-4) == pytest.approx(2**0.5 * best_step(free, INFO, 100, 1e-4))
 
 
 def test_the_wanted_number_is_the_one_that_the_file_holds():
     """A fit whose Gaussians take more bits than was thought is told to have fewer, and the other way round."""
     info = VideoInfo(320, 180, 48)
     gaussians = fitted_like(4000, info)
-    bits = 8 * len(codec.encode(gaussians, step=best_step(info, 4000, 1e-3 / 1.4)))
+    bits = 8 * len(codec.encode(gaussians, step=best_step(FitConfig(), info, 4000, 1e-3 / 1.4)))
     for factor in (0.7, 1.0, 1.4):
         config = FitConfig(bpp=factor * bits / info.pixels)
         field = GaussianField(config, info, 4000)
