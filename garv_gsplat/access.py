@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -202,10 +203,20 @@ class FrameAccess(ABC):
     def _batch(
         self, chosen: Sequence[float], crop: Window | None, size: tuple[int, int] | None, dtype: torch.dtype
     ) -> FrameBatch:
-        info = self.metadata
-        pts = torch.tensor([float(info.seconds(i)) for i in chosen], dtype=torch.float64)
-        durations = torch.tensor([float(info.frame_duration(int(i))) for i in chosen], dtype=torch.float64)
+        whole = torch.tensor([int(i) for i in chosen], dtype=torch.int64)
+        pts, durations = (times[whole] for times in self._times)
+        for k, number in enumerate(chosen):
+            if not isinstance(number, int):
+                pts[k] = float(self.metadata.seconds(number))
         return FrameBatch(self._decode(chosen, crop, size, dtype), pts, durations)
+
+    @cached_property
+    def _times(self) -> tuple[Tensor, Tensor]:
+        """When each frame is shown, and for how long, in seconds [T] float64: fractions take longer than frames do."""
+        info = self.metadata
+        moments = ([float(time(k)) for k in range(info.frames)] for time in (info.seconds, info.frame_duration))
+        pts, durations = (torch.tensor(seconds, dtype=torch.float64) for seconds in moments)
+        return pts, durations
 
     def _decode(
         self, chosen: Sequence[float], crop: Window | None, size: tuple[int, int] | None, dtype: torch.dtype

@@ -106,7 +106,8 @@ class VideoInfo:
         """Seconds for which frame `frame` is shown."""
         if self.timestamps is None:
             return 1 / self.frame_rate
-        return (*self.timestamps, self.duration)[frame + 1] - self.timestamps[frame]
+        end = self.timestamps[frame + 1] if frame + 1 < self.frames else self.duration
+        return end - self.timestamps[frame]
 
     def frame_at(self, seconds: float) -> int:
         """The frame that is shown at a moment. Raises ValueError for one outside of the video."""

@@ -7,9 +7,9 @@ namespace garv {
 namespace {
 
 constexpr int kBlocksPerProcessor = 7;  // as many as the registers allow
-// With fewer tiles than these, all warps of a thread block share one: a few long lists would keep all others waiting.
-constexpr int64_t kFewCoarseTiles = 2048;
-constexpr int64_t kFewImageTiles = 4096;
+// With fewer coarse tiles than this, all warps of a thread block share one: a few long lists would keep all others
+// waiting.
+constexpr int64_t kFewTiles = 2048;
 
 struct CoarseLevels {
   CoarseLevel levels[kMaxLevels];  // the first is not used: the finest level is the image
@@ -52,22 +52,18 @@ __global__ void __launch_bounds__(kDrawThreads) merge_levels(CoarseLevel coarser
   write_level(sums, finer, place);
 }
 
-template <int C, bool kShared, typename Output>
+template <int C, typename Output>
 __global__ void __launch_bounds__(kDrawThreads, kBlocksPerProcessor)
     draw_image(PackedScene s, BlockLists lists, Window window, CoarseLevel coarser, Output output) {
   wait_for_last_kernel();
   __shared__ Scratch scratches[kDrawWarps];
   const Grid& grid = s.grids[0];
-  const Place place(grid, 0, blockIdx.z, blockIdx.x, blockIdx.y, kShared);
+  const Place place(grid, 0, blockIdx.z, blockIdx.x, blockIdx.y, false);
   if (place.x >= grid.width || place.y >= grid.height) return;
-  Scratch& scratch = scratches[threadIdx.x / 32];
+  Scratch& scratch = scratches[place.tile];
   const int x = grid.left + place.x, y = grid.top + place.y;
   TileSums sums = {};
   add_gaussians(sums, scratch.pending, s, lists, place);
-  if constexpr (kShared) {
-    __shared__ SharedSums shared;
-    if (!shared.gather(sums, place)) return;
-  }
   if (coarser.samples != nullptr) add_upsampled(sums, coarser, place.frame, x, y, scratch.window);
   output.template write<C>(sums, scratch, window, place.frame, x, y);
 }
@@ -136,7 +132,7 @@ CoarseLevel draw_coarse_levels(const PackedScene& s, const Memory& memory, cudaS
   if (s.levels == 1) return {};
   const CoarseLevel* levels = memory.coarse.levels;
   const int blocks = s.blocks - s.grids[1].first_block;
-  if (int64_t(s.frames) * blocks * kDrawWarps < kFewCoarseTiles) {
+  if (int64_t(s.frames) * blocks * kDrawWarps < kFewTiles) {
     const dim3 tiles(blocks * kDrawWarps, 1, s.frames);
     launch_after(stream, draw_coarse<true>, tiles, kDrawThreads, s, memory.lists, memory.coarse);
   } else {
@@ -153,14 +149,8 @@ template <int C, typename Output>
 void draw_levels(const PackedScene& s, const Memory& memory, const Window& window, const Output& output,
                  cudaStream_t stream) {
   const CoarseLevel coarser = draw_coarse_levels(s, memory, stream);
-  const Grid& grid = s.grids[0];
-  if (int64_t(s.frames) * grid.blocks() * kTilesPerBlock < kFewImageTiles) {
-    const dim3 tiles(grid.blocks_x * kTilesPerSide, grid.blocks_y * kTilesPerSide, s.frames);
-    launch_after(stream, draw_image<C, true, Output>, tiles, kDrawThreads, s, memory.lists, window, coarser, output);
-  } else {
-    launch_after(stream, draw_image<C, false, Output>, launch_over(grid, s.frames), kDrawThreads, s, memory.lists,
-                 window, coarser, output);
-  }
+  launch_after(stream, draw_image<C, Output>, launch_over(s.grids[0], s.frames), kDrawThreads, s, memory.lists, window,
+               coarser, output);
 }
 
 PackedScene packed_scene(const Tensor& records, const Tensor& chunks, const Tensor& times, int64_t levels, double tau,
@@ -186,7 +176,7 @@ PackedScene packed_scene(const Tensor& records, const Tensor& chunks, const Tens
     STD_TORCH_CHECK(blocks * std::max(1, s.frames) < INT32_MAX,
                     "frames x blocks of 32x32 pixels must stay below 2^31 in one launch: draw fewer frames at once");
   }
-  STD_TORCH_CHECK(s.frames <= 65535 && s.grids[0].blocks_y * kTilesPerSide <= 65535, "at most 65535 frames in one launch");
+  STD_TORCH_CHECK(s.frames <= 65535 && s.grids[0].blocks_y <= 65535, "at most 65535 frames in one launch");
   s.blocks = static_cast<int>(blocks);
   return s;
 }
