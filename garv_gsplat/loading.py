@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 
-import torch
-
 from garv_gsplat.codec import REACH_TAU, GarvFile
-from garv_gsplat.gaussians import VideoGaussians
+from garv_gsplat.gaussians import VideoGaussians, join
 
-_PARTS = 3  # read one by one; what is packed is packed anew after each, so then comes all that is left
 _BOXES = 4096  # whose chunks are remembered
 
 Point = tuple[float, float, float]
@@ -18,49 +15,47 @@ Point = tuple[float, float, float]
 
 
 class LazyGaussians:
-    """Holds what was read of a file, in the end all of it; or Gaussians that are at hand."""
+    """Holds what was read of a file, in the parts that it was read in; or Gaussians that are at hand."""
 
     def __init__(self, source: GarvFile | VideoGaussians, tau: float) -> None:
         """tau: grey levels of 255 that a Gaussian may add where it is missing; a file's chunks keep to `REACH_TAU`."""
         self.source = source
         self.info = source.info
-        self._read: set[int] = set()
-        self._held: VideoGaussians | None = None
+        self.parts: list[VideoGaussians] = []
+        """what was read, each part when something first needed it"""
         self.whole = isinstance(source, VideoGaussians)
         """whether nothing is left to read"""
+        self._joined: VideoGaussians | None = None
         if self.whole:
-            self._held = source
+            self.parts = [source]
             return
-        self._parts_left = _PARTS if tau / 255 >= REACH_TAU else 0
+        self._unread = set(range(len(source.chunks)))
+        self._by_parts = tau / 255 >= REACH_TAU
         self._find = lru_cache(_BOXES)(source.find)
 
-    def reaching(self, boxes: Iterable[tuple[Point, Point]]) -> VideoGaussians:
-        """At least those that reach into one of the boxes, given by their lowest and highest points; where they are.
+    def reach(self, boxes: Iterable[tuple[Point, Point]]) -> None:
+        """Have in `parts` all that reaches into one of the boxes, given by their lowest and highest points.
 
-        The same object, until a box needs more. Raises GarvFormatError where bytes have changed.
+        Raises GarvFormatError where bytes have changed.
         """
         if self.whole:
-            return self._held
-        missing = {chunk for low, high in boxes for chunk in self._find(low, high)} - self._read
-        if missing or self._held is None:
-            self._grow(missing)
-        return self._held
+            return
+        needed = {chunk for low, high in boxes for chunk in self._find(low, high)} if self._by_parts else self._unread
+        missing = needed & self._unread
+        if missing or not self.parts:
+            self.parts.append(self.source.read(sorted(missing)))
+            self._unread = self._unread - missing
+            self.whole = not self._unread
+
+    def joined(self) -> VideoGaussians:
+        """All parts as one; the same object until there are more."""
+        held = sum(map(len, self.parts))
+        if self._joined is None or len(self._joined) < held:
+            self._joined = self.parts[0] if len(self.parts) == 1 else join(self.parts)
+        return self._joined
 
     def close(self) -> None:
         """Let go of the file and of what was read."""
-        self._held = None
+        self.parts, self._joined = [], None
         if isinstance(self.source, GarvFile):
             self.source.close()
-
-    def _grow(self, missing: set[int]) -> None:
-        everything = set(range(len(self.source.chunks)))
-        if self._parts_left == 0:
-            missing = everything - self._read
-        more = self.source.read(sorted(missing))
-        if self._held is not None:
-            pairs = ((getattr(self._held, name), getattr(more, name)) for name in ("means", "cholesky", "colors"))
-            more = VideoGaussians(*map(torch.cat, pairs), self.info)
-        self._held = more
-        self._read |= missing
-        self._parts_left -= 1
-        self.whole = self._read == everything

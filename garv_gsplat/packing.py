@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -22,7 +23,7 @@ _WORTHWHILE = 1 / 32  # of all Gaussians: a level with fewer of them costs more 
 
 @dataclass(frozen=True)
 class PackedVolume:
-    """A `VolumeView` packed for `ops.draw`: levels one after the other, within each chunks of neighbours in time.
+    """A `VolumeView` packed for `ops.draw`: chunks of neighbours in time, each of one level.
 
     A record's lengths are in samples of its level's grid, which has a sample for 2^level x 2^level pixels.
     Interpolating a level widens what is drawn there, so its Gaussians are stored narrower by as much and brighter, with
@@ -102,6 +103,12 @@ def pack_channels(
 ) -> list[PackedVolume]:
     """`pack` for any number of channels: a volume for every four."""
     return [pack(means, cholesky, part, tau) for part in colors.split(RECORD_CHANNELS, 1)]
+
+
+def join_volumes(parts: Sequence[PackedVolume]) -> PackedVolume:
+    """Volumes of one grid and threshold as one."""
+    records, chunks = (torch.cat([getattr(part, name) for part in parts]) for name in ("records", "chunks"))
+    return replace(parts[0], records=records, chunks=chunks, levels=max(part.levels for part in parts))
 
 
 def draw_channels(

@@ -16,14 +16,15 @@ from garv_gsplat.codec import GarvFile
 from garv_gsplat.gaussians import VideoGaussians
 from garv_gsplat.loading import LazyGaussians, Point
 from garv_gsplat.ops import ListBudget, PairBudget, can_record
-from garv_gsplat.packing import draw_channels, pack_channels
-from garv_gsplat.rendering import view_plane, view_volume
+from garv_gsplat.packing import PackedVolume, draw_channels, join_volumes, pack_channels
+from garv_gsplat.rendering import VolumeView, view_plane, view_volume
 from garv_gsplat.replay import FrameReplay
 from garv_gsplat.volume import Box, VideoInfo
 
 _PIXELS_AT_ONCE = 1 << 25  # bounds what a launch needs, whatever is asked for
 _MAX_FRAMES = 32  # a launch; more gain nothing
 _DTYPES = (torch.uint8, torch.float16, torch.float32)
+_PACKED_ON_DEVICE = 1 << 18  # Gaussians at a time
 _KEPT = 8  # views; a crop that moves by pixels of half the size needs four
 
 View = TypeVar("View")
@@ -83,27 +84,30 @@ def _whole_numbers(name: str, values: Sequence[int], form: str) -> tuple[int, ..
 class FrameView:
     """Gaussians packed for a grid, ready to be drawn."""
 
-    def __init__(self, gaussians: VideoGaussians, grid: Grid, tau: float, device: torch.device) -> None:
-        """Packed where the Gaussians are, drawn on `device`."""
-        ends = [(shift / scale, (shift + 1) / scale) for scale, shift in zip(*grid)]
-        (x0, x1), (y0, y1) = ([end / n for end in pair] for pair, n in zip(ends, _size(gaussians.info)))
-        with torch.no_grad():
-            # Any number of pixels gives the same map, so it is one.
-            view = view_volume(gaussians, size=(1, 1), crop=Box(x0=x0, y0=y0, x1=x1, y1=y1), tau=tau)
-            volumes = pack_channels(view.means, view.cholesky, view.colors, tau)
-        self._volumes = [volume.to(device) for volume in volumes]
+    def __init__(self, info: VideoInfo, volumes: list[PackedVolume], alone: bool) -> None:
+        """volumes: one for every four channels; alone: whether single frames are replayed."""
+        self.volumes = volumes
         self._budgets = [ListBudget() for _ in volumes]
-        self._whole = (0, 0, *_size(gaussians.info))
-        alone = grid == NATIVE and can_record(device) and len(volumes) == 1
-        self.replay = FrameReplay(self._volumes[0], self._whole, self._budgets[0]) if alone else None
+        self._whole = (0, 0, *_size(info))
+        self.replay = FrameReplay(volumes[0], self._whole, self._budgets[0]) if alone and len(volumes) == 1 else None
 
     def draw(self, positions: Tensor, window: Window, dtype: torch.dtype) -> Tensor:
         """Images [B, height, width, C] of a window at `positions` [B] in slices; uint8, or floats from 0 to 1."""
         if dtype == torch.uint8:
             if len(positions) == 1 and window == self._whole and self.replay is not None:
                 return self.replay.draw(positions)
-            return draw_channels(self._volumes, positions, window, self._budgets)
-        return _convert(draw_channels(self._volumes, positions, window, self._budgets, dtype=torch.float32), dtype)
+            return draw_channels(self.volumes, positions, window, self._budgets)
+        return _convert(draw_channels(self.volumes, positions, window, self._budgets, dtype=torch.float32), dtype)
+
+
+def _pack_for(grid: Grid, gaussians: VideoGaussians, tau: float) -> list[PackedVolume]:
+    """Gaussians packed for a grid, where they are."""
+    ends = [(shift / scale, (shift + 1) / scale) for scale, shift in zip(*grid)]
+    (x0, x1), (y0, y1) = ([end / n for end in pair] for pair, n in zip(ends, _size(gaussians.info)))
+    with torch.no_grad():
+        # Any number of pixels gives the same map, so it is one.
+        view = view_volume(gaussians, size=(1, 1), crop=Box(x0=x0, y0=y0, x1=x1, y1=y1), tau=tau)
+        return pack_channels(view.means, view.cholesky, view.colors, tau)
 
 
 class Views:
@@ -113,7 +117,7 @@ class Views:
         self.source = LazyGaussians(source, tau)
         self.info = source.info
         self._tau, self._device = tau, device
-        self._kept: OrderedDict[Hashable, tuple[VideoGaussians, Any]] = OrderedDict()
+        self._kept: OrderedDict[Hashable, tuple[int, Any]] = OrderedDict()  # how many parts they show, and they
         self._on_device: tuple[VideoGaussians | None, VideoGaussians | None] = (None, None)
         self._plane_budget = PairBudget()
         self._lock = threading.RLock()
@@ -128,8 +132,8 @@ class Views:
             return replay.draw(positions[number])[0]
         image = self.draw([number], None, None, torch.uint8)[0]
         with self._lock:
-            _, view = self._kept.get(NATIVE, (None, None))
-            if self.source.whole and view is not None and view.replay is not None:
+            shown, view = self._kept.get(NATIVE, (0, None))
+            if self.source.whole and shown == len(self.source.parts) and view.replay is not None:
                 self._one_by_one = view.replay, self._centers.split(1)
         return image
 
@@ -155,16 +159,25 @@ class Views:
         """What frames are drawn from, and where on it they lie; all that they need is read at once."""
         grid, window = place(self.info, crop, size)
         with self._lock:
-            gaussians = self.source.reaching(_boxes(frames, grid, window))
-            # A file's own pixels are packed on the host: most decoders show no others, and need only the records.
-            move = (lambda g: g) if grid == NATIVE else self._moved
-            view = self._keep(grid, gaussians, lambda: FrameView(move(gaussians), grid, self._tau, self._device))
-        return view, window
+            self.source.reach(_boxes(frames, grid, window))
+            return self._keep(grid, self._frame_view), window
+
+    def _frame_view(self, grid: Grid, shown: int, before: FrameView | None) -> FrameView:
+        """What shows all parts, of what shows the first of them: only the others are packed."""
+        packed = [] if before is None else [before.volumes]
+        for part in self.source.parts[shown:]:
+            # Sorting and packing take some hundred bytes of each on the device; of the whole video 32 stay.
+            small = len(part) <= _PACKED_ON_DEVICE
+            volumes = _pack_for(grid, part.to(self._device) if small else part, self._tau)
+            packed.append([volume.to(self._device) for volume in volumes])
+        volumes = packed[0] if len(packed) == 1 else [join_volumes(parts) for parts in zip(*packed)]
+        return FrameView(self.info, volumes, alone=grid == NATIVE and can_record(self._device))
 
     def reaching(self, low: Point, high: Point) -> VideoGaussians:
         """At least the Gaussians that reach into a box of x, y, t in pixels and frames; on the device."""
         with self._lock:
-            return self._moved(self.source.reaching([(low, high)]))
+            self.source.reach([(low, high)])
+            return self._moved(self.source.joined())
 
     @torch.no_grad()
     def scan(self, axis: str, at: float, size: Sequence[int] | None, dtype: torch.dtype) -> Tensor:
@@ -179,12 +192,8 @@ class Views:
         low, high = [0.0, 0.0, 0.0], [float(self.info.width), float(self.info.height), float(self.info.frames)]
         low["xy".index(axis)] = high["xy".index(axis)] = at + 0.5
         with self._lock:
-            gaussians = self.source.reaching([(tuple(low), tuple(high))])
-            view, budget = self._keep(
-                (axis, size),
-                gaussians,
-                lambda: (view_volume(self._moved(gaussians), size=size, axis=axis, tau=self._tau), PairBudget()),
-            )
+            self.source.reach([(tuple(low), tuple(high))])
+            view, budget = self._keep((axis, size), self._scan_view)
         return _convert(view.render(self._positions([float(at)]), budget)[0], dtype)
 
     @torch.no_grad()
@@ -206,17 +215,23 @@ class Views:
         view = view_plane(self.reaching(low, high), origin, u, v, size, tau=self._tau)
         return _convert(view.render(self._positions([-0.5]), self._plane_budget)[0], dtype)
 
-    def _keep(self, key: Hashable, gaussians: VideoGaussians, make: Callable[[], View]) -> View:
-        """What `make` makes of the Gaussians, made anew only when there are more of them."""
-        if key not in self._kept or self._kept[key][0] is not gaussians:
-            self._kept[key] = (gaussians, make())
+    def _scan_view(self, key: tuple[str, tuple[int, int] | None], *_: object) -> tuple[VolumeView, PairBudget]:
+        axis, size = key
+        return view_volume(self._moved(self.source.joined()), size=size, axis=axis, tau=self._tau), PairBudget()
+
+    def _keep(self, key: Hashable, make: Callable[[Any, int, View | None], View]) -> View:
+        """What `make` makes of the key, of how many parts a view before showed and of it; anew where there are more."""
+        shown, view = self._kept.get(key, (0, None))
+        if view is None or shown < len(self.source.parts):
+            view = make(key, shown, view)
+            self._kept[key] = (len(self.source.parts), view)
         self._kept.move_to_end(key)
         while len(self._kept) > _KEPT:
             self._kept.popitem(last=False)
-        return self._kept[key][1]
+        return view
 
     def _moved(self, gaussians: VideoGaussians) -> VideoGaussians:
-        """What `source` gave, on the device; the copy is kept until there is more."""
+        """What `source` joined, on the device; the copy is kept until there is more."""
         if self._on_device[0] is not gaussians:
             self._on_device = (gaussians, gaussians.to(self._device))
         return self._on_device[1]
