@@ -13,9 +13,10 @@ import inspect
 import json
 import shlex
 import statistics
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
@@ -28,7 +29,7 @@ from garv_gsplat.bench.machine import describe
 from garv_gsplat.bench.timing import Patience, measure_latency
 from garv_gsplat.cli.display import progress_bars, result
 from garv_gsplat.cli.outputs import whole_file
-from garv_gsplat.comparing import Clip, read_clip
+from garv_gsplat.comparing import Clip, encode_baseline, read_clip
 from garv_gsplat.encoding import fit_device
 from garv_gsplat.fitting import FitProgress
 from garv_gsplat.measuring import peak_memory
@@ -37,8 +38,12 @@ SUFFIXES = (".avi", ".mkv", ".mov", ".mp4", ".webm", ".y4m")
 UVG = {"clip": "UVG", "device": "RTX A4000"}
 """what the paper's numbers were measured on, where it names nothing else"""
 
+drain = deque(maxlen=0).extend
+"""run through an iterator and keep nothing"""
+
 Row: TypeAlias = dict[str, Any]
-"""numbers and names by column; a row of ours has "clip", one of the paper "by", "clip" and "device" beside"""
+"""numbers and names by column. A row of the paper names "by", "clip" and "device" beside; one of ours gets its clip
+from `run`, and may name what else than this package it is "by", and another "device" than the experiment's."""
 
 
 @dataclass
@@ -129,10 +134,28 @@ class Experiment:
         self.note(f"{label} at {bpp:g} bpp: measuring")
         return path
 
-    def seconds(self, work: Callable[[], object]) -> float:
-        """Seconds that a call takes, from the call until its result is there: the median of many, after a warm-up."""
+    def baseline(self, clip: Clip, encoder: str, bpp: float, preset: str = "medium") -> tuple[Path, Row]:
+        """The clip by one of `comparing.ENCODERS` at a rate, made where it is not there yet, and how it was made."""
+        path = self.output / f"{clip.path.stem}_{encoder}_{preset}_{bpp:g}bpp.mp4"
+        made_by = path.with_suffix(".made.json")
+        if not made_by.exists():
+
+            def show(crf: float) -> None:
+                self.note(f"{clip.path.stem} at {bpp:g} bpp: {encoder} with crf {crf:g}")
+
+            made = encode_baseline(clip, encoder, bpp, path, preset=preset, on_trial=show)
+            with whole_file(made_by) as part:
+                part.write_text(json.dumps(asdict(made)))
+        self.note(f"{clip.path.stem} at {bpp:g} bpp: measuring {encoder}")
+        return path, json.loads(made_by.read_text())
+
+    def seconds(self, work: Callable[[], object], device: torch.device | None = None) -> float:
+        """Seconds that a call takes, from the call until its result is there: the median of many, after a warm-up.
+
+        device: what the work is done on, by default what the experiment runs on.
+        """
         with torch.inference_mode():
-            return measure_latency(work, self.where, Patience(seconds=1.0)).median
+            return measure_latency(work, device or self.where, Patience(seconds=1.0)).median
 
     def memory(self, work: Callable[[], object]) -> float | None:
         """MB (2^20 bytes) of a GPU's memory that tensors take at most meanwhile; None on the CPU, where torch does not
