@@ -61,6 +61,12 @@ class VideoGaussians:
         return cls(*scale_axes(means, cholesky, size), colors, info)
 
 
+def join(parts: Sequence[VideoGaussians]) -> VideoGaussians:
+    """All Gaussians of parts of one video, in turn; at least one part."""
+    names = ("means", "cholesky", "colors")
+    return VideoGaussians(*(torch.cat([getattr(part, name) for part in parts]) for name in names), parts[0].info)
+
+
 def scale_axes(means: Tensor, cholesky: Tensor, scale: Sequence[float]) -> tuple[Tensor, Tensor]:
     """Stretch the axes (x, y, t) by `scale`; rows of L scale, so it stays triangular.
 

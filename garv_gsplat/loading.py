@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 
-import torch
-
 from garv_gsplat.codec import REACH_TAU, GarvFile
-from garv_gsplat.gaussians import VideoGaussians
+from garv_gsplat.gaussians import VideoGaussians, join
 
 _PARTS = 3  # read one by one; what is packed is packed anew after each, so then comes all that is left
 _BOXES = 4096  # whose chunks are remembered
@@ -57,8 +55,7 @@ class LazyGaussians:
             missing = everything - self._read
         more = self.source.read(sorted(missing))
         if self._held is not None:
-            pairs = ((getattr(self._held, name), getattr(more, name)) for name in ("means", "cholesky", "colors"))
-            more = VideoGaussians(*map(torch.cat, pairs), self.info)
+            more = join([self._held, more])
         self._held = more
         self._read |= missing
         self._parts_left -= 1
