@@ -27,7 +27,7 @@ class Region:
     def __post_init__(self) -> None:
         object.__setattr__(self, "boxes", tuple(self.boxes))
         if not self.boxes:
-            raise ValueError("a region needs at least one box, got none")
+            raise ValueError("a region must hold some of the video, got no box")
 
     @classmethod
     def moving(cls, info: VideoInfo, places: Iterable[tuple[float, Window]]) -> Region:

@@ -13,7 +13,7 @@ from garv_gsplat.gaze import Region
 from garv_gsplat.ops import slice_gaussians
 from garv_gsplat.volume import Box, VideoInfo
 
-FEATHER = 4.0
+FEATHER = 3.5
 """standard deviations; of narrower bands the seam shows, wider ones take more Gaussians of both encodings"""
 _POINTS_AT_ONCE = 64
 _FURTHEST = 1.49  # of the video's size from its middle; docs/format.md allows 1.5
@@ -95,15 +95,19 @@ def mix(high: VideoGaussians, low: VideoGaussians, region: Region, feather: floa
 
 
 def weights_in(region: Region, gaussians: VideoGaussians, spread: Tensor, feather: float = FEATHER) -> Tensor:
-    """How much each Gaussian belongs to a region [N]: 1 in it and up to `feather` around it, then over as much down
-    to 0, smoothly, by the distance of its mean.
+    """How much each Gaussian belongs to a region [N]: 1 in it and up to `feather` around it, then over as much to 0.
 
+    What counts is the closest of its mean and the places of its picture a standard deviation of time before and after.
     spread: what distances are measured by, along x, y and t [3]; `spread_of` the encoding that is drawn inside.
     """
     if not feather > 0:
         raise ValueError(f"feather must be a positive number of standard deviations, got {feather}")
-    weight = (2 - region.distances(gaussians.means, spread) / feather).clamp(0, 1)
-    return weight * weight * (3 - 2 * weight)
+    _, l_xt, l_yt = gaussians.cholesky[:, :3].unbind(1)  # how far it moves in one standard deviation of time
+    way = torch.stack([l_xt, l_yt, torch.zeros_like(l_xt)], 1)
+    distances = region.distances(gaussians.means, spread)
+    for end in (gaussians.means - way, gaussians.means + way):
+        distances = torch.minimum(distances, region.distances(end, spread))
+    return (2 - distances / feather).clamp(0, 1)
 
 
 def spread_of(gaussians: VideoGaussians) -> Tensor:

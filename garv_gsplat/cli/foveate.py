@@ -36,7 +36,7 @@ class Foveate:
     regions: Path | None = None
     """a table of where the region is when, instead of --roi: CSV of lines "seconds,x,y,w,h" with rising seconds,
     between which it moves evenly"""
-    feather: float = 4.0
+    feather: float = 3.5
     """width of the band around the region in which both are seen, in standard deviations of a typical Gaussian"""
 
     def run(self) -> int:

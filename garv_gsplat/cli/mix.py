@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import tyro
 
+from garv_gsplat.cli import CommandError
+
 if TYPE_CHECKING:
     from garv_gsplat.codec import GarvFile
     from garv_gsplat.mixing import MixResult
@@ -24,11 +26,14 @@ class Mix:
     """each .garv and the second from which on it is drawn, the first one's 0; its sound and subtitles ride along"""
     output: Path
     """the .garv to write"""
-    feather: float = 4.0
+    feather: float = 3.5
     """width of the band around a switch in which both are seen, in standard deviations of a typical Gaussian"""
 
     def run(self) -> int:
         """Read, mix and write; the exit code."""
+        if not self.switches:
+            raise CommandError("name each .garv and the second from which on it is drawn: low.garv 0 high.garv 2.5")
+
         from garv_gsplat.cli.mixing import mixed
         from garv_gsplat.mixing import switch_files
 
