@@ -21,14 +21,15 @@ define apt
   else echo "make: system packages are missing, install them first: apt-get install $(1)" >&2; exit 1; fi; }
 endef
 
-.PHONY: help demo test lint format wheel results clean
+.PHONY: help demo test lint format wheel results paper clean
 
 help:
 	@echo "make demo     fit, export and decode a small clip on the CPU"
 	@echo "make test     run all tests; PYTEST_ARGS are passed on"
 	@echo "make lint     check style; make format mends what it can"
 	@echo "make wheel    build a wheel and an sdist into dist/"
-	@echo "make results  write README's table of results from docs/results/*.json"
+	@echo "make results  write README's tables of results from docs/results"
+	@echo "make paper    do the paper's experiments on the videos in the folder CLIPS, and write docs/paper.md"
 	@echo "make clean    remove what was built; $(VENV) stays"
 
 demo: $(STAMP)
@@ -49,6 +50,19 @@ wheel: $(STAMP)
 	$(BIN)/python -m build --no-isolation --outdir dist .
 
 results: $(STAMP)
+	$(BIN)/python examples/benchmarks/results_table.py
+
+# The experiments are the files that have a command of this kind; outputs/paper keeps what they encode.
+EXPERIMENTS := $(shell grep -l '^    main(' examples/benchmarks/paper/*.py)
+
+paper: $(STAMP)
+	@test -n "$(CLIPS)" || { echo "make: say which folder has the videos: make paper CLIPS=folder" >&2; exit 1; }
+	mkdir -p docs/results/paper
+	@for script in $(EXPERIMENTS); do \
+	  $(BIN)/python $$script $(CLIPS) --output outputs/paper || exit 1; \
+	  name=$$(basename $$script .py); cp outputs/paper/$$name.json outputs/paper/$$name.png docs/results/paper/; \
+	done
+	$(BIN)/python examples/benchmarks/paper/page.py
 	$(BIN)/python examples/benchmarks/results_table.py
 
 clean:

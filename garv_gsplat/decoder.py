@@ -68,7 +68,7 @@ class VideoDecoder(FrameAccess):
         self.dimension_order = dimension_order
         source = source if isinstance(source, (VideoGaussians, GarvFile)) else GarvFile(source)
         self.metadata: VideoInfo = source.info
-        """size and timing of the video"""
+        """size and timing of the video, also by the names that torchcodec's metadata has for them"""
         self.num_gaussians = len(source) if isinstance(source, VideoGaussians) else source.num_gaussians
         self._tau = tau
         self._opened_in = os.getpid()

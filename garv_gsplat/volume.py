@@ -95,6 +95,33 @@ class VideoInfo:
             return self.frames / self.frame_rate
         return self.timestamps[-1] + 1 / self.frame_rate
 
+    # By the names of torchcodec's VideoStreamMetadata, for whoever comes from there; `width` and `height` are the same.
+
+    @property
+    def num_frames(self) -> int:
+        """`frames`, as torchcodec calls it."""
+        return self.frames
+
+    @property
+    def average_fps(self) -> float:
+        """Frames by the video's duration, as torchcodec calls it."""
+        return float(self.frames / self.duration)
+
+    @property
+    def duration_seconds(self) -> float:
+        """`duration`, as torchcodec calls it."""
+        return float(self.duration)
+
+    @property
+    def begin_stream_seconds(self) -> float:
+        """When the first frame is shown, as torchcodec calls it: always 0."""
+        return 0.0
+
+    @property
+    def end_stream_seconds(self) -> float:
+        """When the last frame ends, as torchcodec calls it."""
+        return float(self.duration)
+
     def seconds(self, frame: float) -> Fraction:
         """When frame `frame` is shown, in seconds from the video's start; in proportion between two frames."""
         if self.timestamps is None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from garv_gsplat import PRESETS, GarvFile, VideoDecoder, read_info
+from garv_gsplat import GarvFile, VideoDecoder, read_info
 from garv_gsplat.codec import truncate
 from tests import media
 
@@ -20,8 +23,10 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 def example(name: str) -> ModuleType:
-    """Load an example; its file name is no Python name."""
+    """Load an example; its file name is no Python name. What lies beside it can be imported, as by a command."""
     path = EXAMPLES / f"{name}.py"
+    if (folder := str(path.parent)) not in sys.path:
+        sys.path.append(folder)
     specification = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
@@ -102,42 +107,29 @@ def test_measure(encoded, tmp_path):
     assert f"| clip, 64x48, 12 frames | `a command` | {row['device']} | 1.5 s | {row['bytes']:,} bytes |" in line
 
 
-def test_rate_distortion(tmp_path, monkeypatch, capsys):
-    """Made in three calls: what is there already is kept, a rate and a clip are added."""
-    monkeypatch.setattr(PRESETS["garv"], "steps", 3)
-    rate_distortion, plot = example("benchmarks/rate_distortion"), example("benchmarks/rate_distortion_plot")
-    clips, output = tmp_path / "clips", tmp_path / "results.json"
-    clips.mkdir()
-    first = media.make_video(clips / "a.mp4", media.pattern(3))
-    (clips / "notes.txt").touch()
-    options = {"encoders": ("av1",), "encoder_preset": "ultrafast", "device": "cpu"}
-    rate_distortion.main(output, (clips,), bpp=(0.5,), **options)
-    points = json.loads(output.read_text())["points"]
-    media.make_video(clips / "b.mp4", media.pattern(2))
-    capsys.readouterr()
-    for _ in range(2):
-        rate_distortion.main(output, (clips,), bpp=(0.5, 1.0), **options)
-    assert len(capsys.readouterr().out.splitlines()) == 6
-    results = json.loads(output.read_text())
-    assert results["points"][:2] == points
-    assert [point["curve"] for point in results["points"]] == [*["garv", "av1"] * 2, "garv", "garv", "av1", "av1"]
-    assert [point["clip"] for point in results["points"]] == [str(first)] * 4 + [str(clips / "b.mp4")] * 4
-    assert [point["settings"]["wanted_bpp"] for point in points] == [0.5, 0.5]
-    assert results["machine"]["av"]
-    plot.main(output, tmp_path / "curves.svg")
-    plot.main(output, tmp_path / "curves.png", measure="temporal_consistency")
-    assert (tmp_path / "curves.svg").stat().st_size > 0
-    assert size_of(tmp_path / "curves.png")[0] > 1000  # two panels
+def test_random_clips(encoded, capsys):
+    random_clips = example("05_random_clips")
+    options = {"frames": 3, "size": 16, "batch": 2, "steps": 2}
+    random_clips.main((encoded / "clip.garv",), **options, workers=0)
+    assert "step 2/2: loss" in capsys.readouterr().out
+    torch.manual_seed(0)
+    clips = iter(random_clips.RandomClips((encoded / "clip.garv",), 3, (16, 24)))
+    first, second = next(clips), next(clips)
+    assert first.shape == (3, 3, 24, 16) and first.dtype == torch.uint8
+    assert not torch.equal(first, second)
 
-    results["machine"]["torch"] = "0"
-    output.write_text(json.dumps(results))
-    with pytest.raises(SystemExit, match="was measured elsewhere or with other versions; give another file"):
-        rate_distortion.main(output, (clips,), bpp=(0.5,), **options)
+
+def test_random_clips_by_workers(encoded):
+    """As a command, because a process that is spawned imports what it runs by name."""
+    command = [sys.executable, EXAMPLES / "05_random_clips.py", "--files", encoded / "clip.garv", "--steps", "2"]
+    options = ["--size", "16", "--frames", "2", "--workers", "1"]
+    done = subprocess.run([*map(str, command), *options], check=True, capture_output=True, text=True)
+    assert "step 2/2: loss" in done.stdout
 
 
 def test_every_example_is_short_and_tested():
     numbered = sorted(EXAMPLES.glob("[0-9][0-9]_*.py"))
-    assert [path.name[:2] for path in numbered] == ["00", "01", "02", "03", "04"]
+    assert [path.name[:2] for path in numbered] == ["00", "01", "02", "03", "04", "05"]
     for path in numbered:
         assert 40 <= len(path.read_text().splitlines()) <= 70
         assert f'example("{path.stem}")' in Path(__file__).read_text()

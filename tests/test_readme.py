@@ -119,7 +119,7 @@ def test_files_that_are_named_exist(page):
 def test_table_of_results_is_the_generated_one():
     results_table = example("benchmarks/results_table")
     text = (ROOT / "README.md").read_text()
-    assert text == results_table.fill(text, results_table.read_results())
+    assert text == results_table.fill_all(text)
 
 
 def test_table_of_results_sorts_and_fills():
@@ -132,6 +132,20 @@ def test_table_of_results_sorts_and_fills():
     assert [line.split(",")[0] for line in table.splitlines()[2:]] == ["| a", "| b"]
     assert "| 1.0 s | 1,234 bytes | 0.5000 | 30.00 dB | 0.9000 | 10 frames/s |" in table
     assert results_table.table([]) == "Nothing has been measured yet.\n"
-    page = f"x\n{results_table.BEGIN}old\n{results_table.END}y\n"
-    assert results_table.fill(page, [row]).startswith(f"x\n{results_table.BEGIN}| clip |")
-    assert results_table.fill(page, [row]).endswith(f"{results_table.END}y\n")
+    marks = "x\n<!-- results: begin -->\n{}<!-- results: end -->\ny\n"
+    assert results_table.fill(marks.format("old\n"), "results", table) == marks.format(table)
+
+
+def test_table_of_random_access(tmp_path):
+    results_table = example("benchmarks/results_table")
+    peer = {
+        "machine": {"device": "d"},
+        "columns": {"fps": ["frames/s", ".0f"], "mb": ["MB", ".0f"]},
+        "rows": [{"clip": "a", "fps": 12.4}, {"clip": "a", "by": "PyAV", "device": "e", "fps": 3}],
+        "paper": [],
+    }
+    (tmp_path / "peer.json").write_text(json.dumps(peer))
+    lines = results_table.peer_table(tmp_path / "peer.json").splitlines()
+    assert lines[0] == "| by | clip | device | frames/s |"
+    assert lines[2:] == ["| garv-gsplat | a | d | 12 |", "| PyAV | a | e | 3 |"]
+    assert results_table.peer_table(tmp_path / "none.json") == "Nothing has been measured yet.\n"

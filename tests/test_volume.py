@@ -21,6 +21,16 @@ def test_timestamps():
     assert info.duration == Fraction(1, 2) + Fraction(1, 10)
 
 
+@pytest.mark.parametrize("timestamps", [None, (Fraction(0), Fraction(1, 3), Fraction(1, 2))])
+def test_names_of_torchcodec(timestamps):
+    info = VideoInfo(4, 3, 3, Fraction(10), timestamps)
+    seconds = 0.3 if timestamps is None else 0.6
+    assert info.num_frames == 3
+    assert (info.begin_stream_seconds, info.end_stream_seconds, info.duration_seconds) == (0, seconds, seconds)
+    assert info.average_fps == (10 if timestamps is None else 5)
+    assert {type(getattr(info, name)) for name in ("average_fps", "duration_seconds", "end_stream_seconds")} == {float}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

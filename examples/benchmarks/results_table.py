@@ -1,4 +1,5 @@
-"""Write README's table of results from docs/results/*.json, which measure.py makes.
+"""Write README's tables: of results from docs/results/*.json, which measure.py makes, and of random access from
+docs/results/paper/peer.json, which paper/peer.py makes.
 
 python examples/benchmarks/results_table.py
 """
@@ -9,17 +10,19 @@ import json
 from pathlib import Path
 from typing import Any
 
+from paper import page
+
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 RESULTS = ROOT / "docs" / "results"
-BEGIN, END = "<!-- results: begin -->\n", "<!-- results: end -->\n"
+NOTHING = "Nothing has been measured yet.\n"
 HEADER = ("clip", "command", "device", "fit", "file", "bpp", "PSNR", "MS-SSIM", "decoding")
 
 
 def table(results: list[dict[str, Any]]) -> str:
     """The results as a Markdown table, largest video last."""
     if not results:
-        return "Nothing has been measured yet.\n"
+        return NOTHING
     results = sorted(results, key=lambda r: (r["width"] * r["height"] * r["frames"], r["clip"], r["bpp"]))
     rows = [HEADER, ("---",) * len(HEADER), *(_row(result) for result in results)]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
@@ -39,11 +42,21 @@ def _row(result: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def fill(readme: str, results: list[dict[str, Any]]) -> str:
-    """README's text with the table between its markers."""
-    before, rest = readme.split(BEGIN)
-    after = rest.split(END)[1]
-    return before + BEGIN + table(results) + END + after
+def peer_table(path: Path = RESULTS / "paper" / "peer.json") -> str:
+    """Random access beside a decoder of videos, as a Markdown table."""
+    return page.table(json.loads(path.read_text())) if path.exists() else NOTHING
+
+
+def fill(readme: str, name: str, text: str) -> str:
+    """README with `text` between the markers of a name."""
+    begin, end = (f"<!-- {name}: {which} -->\n" for which in ("begin", "end"))
+    before, rest = readme.split(begin)
+    return before + begin + text + end + rest.split(end)[1]
+
+
+def fill_all(readme: str) -> str:
+    """README with both tables."""
+    return fill(fill(readme, "results", table(read_results())), "random access", peer_table())
 
 
 def read_results(folder: Path = RESULTS) -> list[dict[str, Any]]:
@@ -52,4 +65,4 @@ def read_results(folder: Path = RESULTS) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    README.write_text(fill(README.read_text(), read_results()))
+    README.write_text(fill_all(README.read_text()))

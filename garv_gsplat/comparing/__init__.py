@@ -12,7 +12,7 @@ from garv_gsplat.comparing.baselines import (
 )
 from garv_gsplat.comparing.bd_rate import MIN_POINTS, BdRate, NoBdRate, bd_rate, bd_rates, load_pchip
 from garv_gsplat.comparing.clip import Clip, read_clip
-from garv_gsplat.comparing.plot import SUFFIXES, Panel, load_figure, measured, save_plot
+from garv_gsplat.comparing.plot import SUFFIXES, Panel, draw_panels, load_figure, measured, save_plot
 from garv_gsplat.comparing.points import BYTES_COUNTED, Point, check_size, curves, measure, measure_baseline
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "check_encoder",
     "check_size",
     "curves",
+    "draw_panels",
     "encode_baseline",
     "encoder_versions",
     "load_figure",

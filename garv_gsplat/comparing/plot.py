@@ -47,16 +47,22 @@ def save_plot(path: Path, panels: Sequence[Panel], title: str = "") -> None:
     Raises:
         ImportError: Matplotlib is not installed.
     """
+    figure = load_figure()(layout="constrained")
+    draw_panels(figure, panels, title)
+    figure.savefig(path, dpi=150)
+
+
+def draw_panels(figure: Figure, panels: Sequence[Panel], title: str = "") -> None:
+    """What `save_plot` draws, into a figure, which gets the size that it needs."""
     columns = min(len(panels), 3)
     rows = ceil(len(panels) / columns)
-    figure = load_figure()(figsize=(4.2 * columns, 3.2 * rows + 0.5), layout="constrained")
+    figure.set_size_inches(4.2 * columns, 3.2 * rows + 0.5)
     names = list(dict.fromkeys(point.curve for panel in panels for point in panel.points))
     lines: dict[str, Line2D] = {}
     for k, panel in enumerate(panels):
         lines |= _draw(figure.add_subplot(rows, columns, k + 1), panel, names)
     figure.suptitle(title, fontsize=11)
     figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=len(lines), frameon=False)
-    figure.savefig(path, dpi=150)
 
 
 def load_figure() -> type[Figure]:
