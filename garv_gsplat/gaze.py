@@ -80,12 +80,15 @@ class Region:
         return cls.of_frames(info, [looks[int(info.seconds(k) / hold)] for k in range(info.frames)])
 
     def distances(self, points: Tensor, unit: Tensor) -> Tensor:
-        """How far points [N, 3] of the unit cube are from the region [N], by the length `unit` [3] along x, y and t."""
+        """How far points [..., 3] of the unit cube are from the region [...].
+
+        unit: the lengths along x, y and t to count in, of a shape that broadcasts with the points.
+        """
         ends = [[box.range(axis) for axis in "xyt"] for box in self.boxes]
         bounds = [[[a if a > 0 else -inf for a, _ in box], [b if b < 1 else inf for _, b in box]] for box in ends]
         distances = None
         for low, high in torch.tensor(bounds, dtype=points.dtype).to(points.device):
-            away = torch.linalg.vector_norm((points - points.clamp(low, high)) / unit, dim=1)
+            away = torch.linalg.vector_norm((points - points.clamp(low, high)) / unit, dim=-1)
             distances = away if distances is None else torch.minimum(distances, away)
         return distances
 

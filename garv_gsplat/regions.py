@@ -8,13 +8,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from garv_gsplat.gaussians import VideoGaussians, affine_map, join, reach_of
+from garv_gsplat.gaussians import VideoGaussians, affine_map, join, reach_of, standard_deviations
 from garv_gsplat.gaze import Region
 from garv_gsplat.ops import slice_gaussians
 from garv_gsplat.volume import Box, VideoInfo
 
 FEATHER = 3.5
 """standard deviations; of narrower bands the seam shows, wider ones take more Gaussians of both encodings"""
+_WIDE = 3  # times what is typical: less costs quality inside of regions, more outside; docs/mixing.md
 _POINTS_AT_ONCE = 64
 _FURTHEST = 1.49  # of the video's size from its middle; docs/format.md allows 1.5
 _GAUSSIANS_AT_ONCE = 1 << 15
@@ -98,23 +99,21 @@ def weights_in(region: Region, gaussians: VideoGaussians, spread: Tensor, feathe
     """How much each Gaussian belongs to a region [N]: 1 in it and up to `feather` around it, then over as much to 0.
 
     What counts is the closest of its mean and the places of its picture a standard deviation of time before and after.
-    spread: what distances are measured by, along x, y and t [3]; `spread_of` the encoding that is drawn inside.
+    spread: what distances are measured by, along x, y and t [3]; `spread_of` the encoding that is drawn inside. Those
+    of much wider Gaussians, which reach in from further away, are measured by their own.
     """
     if not feather > 0:
         raise ValueError(f"feather must be a positive number of standard deviations, got {feather}")
+    unit = torch.maximum(spread, standard_deviations(gaussians.cholesky) / _WIDE)
     _, l_xt, l_yt = gaussians.cholesky[:, :3].unbind(1)  # how far it moves in one standard deviation of time
     way = torch.stack([l_xt, l_yt, torch.zeros_like(l_xt)], 1)
-    distances = region.distances(gaussians.means, spread)
-    for end in (gaussians.means - way, gaussians.means + way):
-        distances = torch.minimum(distances, region.distances(end, spread))
-    return (2 - distances / feather).clamp(0, 1)
+    places = torch.stack([gaussians.means, gaussians.means - way, gaussians.means + way])
+    return (2 - region.distances(places, unit).amin(0) / feather).clamp(0, 1)
 
 
 def spread_of(gaussians: VideoGaussians) -> Tensor:
     """The Gaussians' typical standard deviations along x, y and t [3]: geometric means, in the unit cube."""
-    tt, xt, yt, xx, yx, yy = gaussians.cholesky.unbind(1)
-    variances = torch.stack([xt**2 + xx**2, yt**2 + yx**2 + yy**2, tt**2])
-    return variances.log().mean(1).mul(0.5).exp()
+    return standard_deviations(gaussians.cholesky).log().mean(0).exp()
 
 
 def check_one_video(infos: Sequence[VideoInfo]) -> None:
