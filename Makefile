@@ -53,7 +53,7 @@ results: $(STAMP)
 	$(BIN)/python examples/benchmarks/results_table.py
 
 # The experiments are the files that have a command of this kind; outputs/paper keeps what they encode.
-EXPERIMENTS := $(shell grep -l '^    main(' examples/benchmarks/paper/*.py)
+EXPERIMENTS := $(shell grep -l '^    main[^a-z]' examples/benchmarks/paper/*.py)
 
 paper: $(STAMP)
 	@test -n "$(CLIPS)" || { echo "make: say which folder has the videos: make paper CLIPS=folder" >&2; exit 1; }

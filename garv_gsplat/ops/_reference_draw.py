@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from garv_gsplat.ops._reference import TILE_SIZE, slice_gaussians, tile_grid
+
 CHUNK_SIZE = 256  # Gaussians; packed.cuh holds the same numbers
 MAX_LEVELS = 4
 APRON = 6  # samples that a coarse grid reaches past the image: twice what upsampling looks at past a sample
@@ -20,6 +22,7 @@ UPSAMPLING_TAPS = tuple(n / 4096 for n in (12, 212, 1316, 1861, 642, 53))
 UPSAMPLING_VARIANCE = 0.7
 
 _PIXELS_AT_ONCE = 1 << 20  # in float32 and a few copies; small frames are drawn together
+_FRAMES_WORTH_A_CULL = 4  # the lists' first look at all Gaussians takes as long for so many
 _LIKELY_PAIRS = 8  # a Gaussian and frame; more are listed again
 
 
@@ -52,7 +55,7 @@ def draw(
         frames = max(1, _PIXELS_AT_ONCE // (width * height))
         for out, part in zip(image.split(frames), times.split(frames)):
             drawn = _draw_frames(packed, part, (left, top, width, height))
-            out.copy_(drawn if as_float else drawn.mul(255).round_().clamp_(0, 255))
+            out.copy_(drawn if as_float else drawn.mul_(255).round_().clamp_(0, 255))
     return image, torch.zeros(1, dtype=torch.int64, device=records.device)
 
 
@@ -63,10 +66,8 @@ def _draw_frames(packed: _Packed, times: Tensor, window: tuple[int, int, int, in
     for level in reversed(range(packed.levels)):
         scale, apron = 1 << level, APRON if level else 0
         size = (-(-(left + width - left0) // scale) + 2 * apron, -(-(top + height - top0) // scale) + 2 * apron)
-        means, cholesky, colors, cutoffs = _unpack(
-            packed.records, packed.chunks, level, packed.channels, packed.tau, times
-        )
-        means[:, :2] -= means.new_tensor((left0 // scale - apron, top0 // scale - apron))
+        corner = (left0 // scale - apron, top0 // scale - apron)
+        means, cholesky, colors, cutoffs = _unpack(packed, level, times, corner, size)
         geometry = (means, cholesky, cutoffs, times, *size)
         likely = _LIKELY_PAIRS * len(means) * len(times)
         offsets, ids = torch.ops.garv.bin_gaussians(*geometry, likely)
@@ -79,16 +80,36 @@ def _draw_frames(packed: _Packed, times: Tensor, window: tuple[int, int, int, in
     return coarser[:, top - top0 :, left - left0 :][:, :height, :width]
 
 
-def _unpack(records: Tensor, chunks: Tensor, level: int, channels: int, tau: float, times: Tensor) -> list[Tensor]:
-    """Means, Cholesky factors, colours and cutoffs of a level's Gaussians in the chunks that are alive."""
+def _unpack(packed: _Packed, level: int, times: Tensor, corner: tuple[int, int], size: tuple[int, int]) -> list[Tensor]:
+    """Means, Cholesky factors, colours and cutoffs of a level's Gaussians that may reach into an image of a size, whose
+    first sample is at `corner`; means are counted from there."""
+    chunks = packed.chunks
     alive = (chunks[:, 2] == level) & ((chunks[:, :1] <= times) & (times <= chunks[:, 1:2])).any(1)
-    chosen = records.view(-1, CHUNK_SIZE, 8)[alive].reshape(-1, 8)
+    chosen = packed.records.view(-1, CHUNK_SIZE, 8)[alive].reshape(-1, 8)
     means = chosen[:, :3].contiguous().view(torch.float32)
     halves = chosen[:, 3:].contiguous().view(torch.float16).float()
-    colors = halves[:, 6 : 6 + channels].contiguous()
+    colors = halves[:, 6 : 6 + packed.channels]
     largest = colors.abs().amax(1)
-    cutoffs = 2 * (largest * (255 / tau)).log() if tau > 0 else torch.where(largest > 0, torch.inf, -torch.inf)
-    return [means, halves[:, :6].contiguous(), colors, cutoffs]
+    cutoffs = torch.where(largest > 0, torch.inf, -torch.inf)
+    if packed.tau > 0:
+        cutoffs = 2 * (largest * (255 / packed.tau)).log()
+    means[:, :2] -= means.new_tensor(corner)
+    found = [means, halves[:, :6].contiguous(), colors.contiguous(), cutoffs]
+    if len(times) < _FRAMES_WORTH_A_CULL:
+        return found
+    near = _near(*found[:2], cutoffs, times, size).nonzero()[:, 0]
+    return [tensor[near] for tensor in found]
+
+
+def _near(means: Tensor, cholesky: Tensor, cutoffs: Tensor, times: Tensor, size: tuple[int, int]) -> Tensor:
+    """Which Gaussians [N] may pass their cutoff in a tile of the image at one of the times."""
+    ends = torch.stack(times.aminmax())  # a slice's centre moves on a line, so it is furthest out at one of these
+    centers, _, factor = slice_gaussians(means, cholesky, ends)
+    a, b, c = factor.unbind(1)
+    reach = cutoffs.clamp(min=0).sqrt()[:, None] * torch.stack([a, torch.hypot(b, c)], 1)
+    limit = means.new_tensor([TILE_SIZE * count for count in tile_grid(*size)])
+    within = (centers.amin(0) - reach <= limit) & (centers.amax(0) + reach >= 0)
+    return within.all(1) & (cutoffs >= 0)
 
 
 def _upsample(coarse: Tensor, apron: int, size: tuple[int, int]) -> Tensor:
@@ -96,9 +117,11 @@ def _upsample(coarse: Tensor, apron: int, size: tuple[int, int]) -> Tensor:
     width, height = size
     start = APRON - apron // 2  # in the coarse grid, of the first sample of the fine one
     for axis, count in ((1, height), (2, width)):
-        parts = [
-            sum(tap * coarse.narrow(axis, start + shift, -(-count // 2)) for tap, shift in zip(UPSAMPLING_TAPS, shifts))
-            for shifts in (range(-3, 3), range(3, -3, -1))
-        ]
+        parts = []
+        for shifts in (range(-3, 3), range(3, -3, -1)):
+            part = torch.zeros_like(coarse.narrow(axis, 0, -(-count // 2)))
+            for tap, shift in zip(UPSAMPLING_TAPS, shifts):
+                part.add_(coarse.narrow(axis, start + shift, part.shape[axis]), alpha=tap)
+            parts.append(part)
         coarse = torch.stack(parts, axis + 1).flatten(axis, axis + 1).narrow(axis, 0, count)
     return coarse

@@ -38,7 +38,7 @@ class Cholesky(Experiment):
     """of each fit"""
     part: tuple[int, int, int] = (160, 96, 32)
     """columns, rows and frames that are fitted"""
-    factors: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0)
+    factors: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
     """of the step sizes of shapes"""
 
     name: ClassVar[str] = "cholesky"
