@@ -8,7 +8,10 @@ import pytest
 
 from garv_gsplat import Box, GarvFile, Region, VideoInfo, mix_files, save, switch_files
 from garv_gsplat.cli import main
+from garv_gsplat.cli.foveate import Foveate
+from garv_gsplat.cli.mix import Mix
 from garv_gsplat.codec import encode
+from garv_gsplat.regions import FEATHER
 from tests.codec.samples import fitted_like
 from tests.test_cli_errors import assert_refused
 
@@ -88,6 +91,10 @@ def test_what_is_refused(folder, capsys, arguments, message):
 @pytest.mark.parametrize(("output", "message"), [("out.mp4", "must end in .garv"), ("low.garv", "is the .garv itself")])
 def test_outputs_that_are_refused(folder, capsys, output, message):
     assert_refused(capsys, folder, ["mix", "high.garv", "0", "low.garv", "1", "--output", output], message)
+
+
+def test_the_feather_is_the_librarys():
+    assert Foveate(Path(), Path(), Path()).feather == Mix((), Path()).feather == FEATHER
 
 
 @pytest.mark.parametrize("command", ["foveate", "mix"])
