@@ -86,6 +86,12 @@ def energies(cholesky: Tensor, colors: Tensor, info: VideoInfo) -> Tensor:
     return colors.square().sum(1) * torch.minimum(cholesky[:, (0, 3, 5)].abs(), largest).prod(1)
 
 
+def standard_deviations(cholesky: Tensor) -> Tensor:
+    """Of Gaussians along x, y and t [N, 3], in the units of their Cholesky factors [N, 6]."""
+    tt, xt, yt, xx, yx, yy = cholesky.unbind(1)
+    return torch.stack([xt.hypot(xx), yt.hypot(yx).hypot(yy), tt.abs()], 1)
+
+
 def reach_of(gaussians: VideoGaussians, threshold: float) -> tuple[Tensor, Tensor]:
     """Lowest and highest x, y, t [N, 3] in pixels and frames at which each Gaussian still adds `threshold` of white.
 
@@ -93,9 +99,7 @@ def reach_of(gaussians: VideoGaussians, threshold: float) -> tuple[Tensor, Tenso
     """
     means, cholesky = gaussians.in_pixels()
     radius = (2 * (gaussians.colors.abs().amax(1) / threshold).clamp(min=1).log()).sqrt()
-    tt, xt, yt, xx, yx, yy = cholesky.unbind(1)
-    sigmas = torch.stack([(xt**2 + xx**2).sqrt(), (yt**2 + yx**2 + yy**2).sqrt(), tt.abs()], 1)
-    half = radius[:, None] * sigmas
+    half = radius[:, None] * standard_deviations(cholesky)
     return means - half, means + half
 
 

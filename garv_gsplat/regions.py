@@ -1,16 +1,21 @@
-"""Parts of a video: the Gaussians that a region needs, and the colours of single points."""
+"""Parts of a video: the Gaussians that a region needs, two encodings mixed, and the colours of single points."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from garv_gsplat.gaussians import VideoGaussians, affine_map, reach_of
+from garv_gsplat.gaussians import VideoGaussians, affine_map, join, reach_of, standard_deviations
+from garv_gsplat.gaze import Region
 from garv_gsplat.ops import slice_gaussians
 from garv_gsplat.volume import Box, VideoInfo
 
+FEATHER = 3.5
+"""standard deviations; of narrower bands the seam shows, wider ones take more Gaussians of both encodings"""
+_WIDE = 3  # times what is typical: less costs quality inside of regions, more outside; docs/mixing.md
 _POINTS_AT_ONCE = 64
 _FURTHEST = 1.49  # of the video's size from its middle; docs/format.md allows 1.5
 _GAUSSIANS_AT_ONCE = 1 << 15
@@ -72,6 +77,61 @@ def pull_in(gaussians: VideoGaussians) -> VideoGaussians:
     s = torch.where(distance > 1.001 * _FURTHEST, _FURTHEST / distance, 1.0)  # 1 for what was pulled in before
     colors *= _weights(means, cholesky, torch.full_like(means[:1], 0.5))[0, :, None] ** (1 - s)
     return VideoGaussians(0.5 + s * (means - 0.5), cholesky * s.sqrt(), colors, gaussians.info)
+
+
+def mix(high: VideoGaussians, low: VideoGaussians, region: Region, feather: float = FEATHER) -> VideoGaussians:
+    """Two encodings of one video in one: `high` inside of the region, `low` outside (GaRV sec. 4.4).
+
+    A video is a sum of Gaussians, so w high + (1 - w) low is one, too. Where w changes little over a Gaussian it is
+    the number at the Gaussian's mean, which scales its colour; that is what `feather` is for: `weights_in`. With a
+    hard edge tails would be missing on one side of it and doubled on the other.
+
+    Raises ValueError for encodings of different videos, and a feather that is not positive.
+    """
+    check_one_video([high.info, low.info])
+    spread = spread_of(high)
+    inside = weights_in(region, high, spread, feather)
+    outside = 1 - weights_in(region, low, spread, feather)
+    return join([_weighted(high, inside), _weighted(low, outside)])
+
+
+def weights_in(region: Region, gaussians: VideoGaussians, spread: Tensor, feather: float = FEATHER) -> Tensor:
+    """How much each Gaussian belongs to a region [N]: 1 in it and up to `feather` around it, then over as much to 0.
+
+    What counts is the closest of its mean and the places of its picture a standard deviation of time before and after.
+    spread: what distances are measured by, along x, y and t [3]; `spread_of` the encoding that is drawn inside. Those
+    of much wider Gaussians, which reach in from further away, are measured by their own.
+    """
+    if not feather > 0:
+        raise ValueError(f"feather must be a positive number of standard deviations, got {feather}")
+    unit = torch.maximum(spread, standard_deviations(gaussians.cholesky) / _WIDE)
+    _, l_xt, l_yt = gaussians.cholesky[:, :3].unbind(1)  # how far it moves in one standard deviation of time
+    way = torch.stack([l_xt, l_yt, torch.zeros_like(l_xt)], 1)
+    places = torch.stack([gaussians.means, gaussians.means - way, gaussians.means + way])
+    return (2 - region.distances(places, unit).amin(0) / feather).clamp(0, 1)
+
+
+def spread_of(gaussians: VideoGaussians) -> Tensor:
+    """The Gaussians' typical standard deviations along x, y and t [3]: geometric means, in the unit cube."""
+    return standard_deviations(gaussians.cholesky).log().mean(0).exp()
+
+
+def check_one_video(infos: Sequence[VideoInfo]) -> None:
+    """ValueError where videos differ in size, timing or channels."""
+    kinds = [(i.width, i.height, i.frames, i.frame_rate, i.timestamps, i.channels) for i in infos]
+    if len(set(kinds)) > 1:
+        got = " and ".join(
+            f"{i.width}x{i.height} of {i.channels} channels, {i.frames} frames at {float(i.frame_rate):g} fps"
+            for i in infos
+        )
+        raise ValueError(f"only encodings of one video can be mixed, alike in size and timing; got {got}")
+
+
+def _weighted(gaussians: VideoGaussians, weights: Tensor) -> VideoGaussians:
+    """The Gaussians that weights [N] leave something of."""
+    kept = weights.nonzero()[:, 0]
+    taken = gaussians.take(kept)
+    return replace(taken, colors=taken.colors * weights[kept, None])
 
 
 def colors_at(gaussians: VideoGaussians, points: Tensor, threshold: float) -> Tensor:

@@ -15,7 +15,8 @@ import pytest
 import torch
 from PIL import Image
 
-from garv_gsplat import VideoDecoder, read_info
+from garv_gsplat import GarvFile, VideoDecoder, read_info
+from garv_gsplat.codec import truncate
 from tests import media
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -82,6 +83,15 @@ def test_line_scan_and_zoom(encoded, tmp_path):
     assert read_info(tmp_path / "zoom.mp4").frames == 12
 
 
+def test_foveated_stream(encoded, tmp_path, capsys):
+    low = tmp_path / "low.garv"
+    low.write_bytes(truncate(GarvFile(encoded / "clip.garv"), 2000))
+    example("04_foveated_stream").main(high=encoded / "clip.garv", low=low, output_dir=tmp_path, viewers=2)
+    for name in ("foveated", "switched"):
+        assert len(VideoDecoder(tmp_path / f"{name}.garv", device="cpu")) == 12
+    assert capsys.readouterr().out.count("viewer ") == 2
+
+
 def test_measure(encoded, tmp_path):
     measure = example("benchmarks/measure")
     output = tmp_path / "clip.json"
@@ -119,7 +129,7 @@ def test_random_clips_by_workers(encoded):
 
 def test_every_example_is_short_and_tested():
     numbered = sorted(EXAMPLES.glob("[0-9][0-9]_*.py"))
-    assert [path.name[:2] for path in numbered] == ["00", "01", "02", "03", "05"]
+    assert [path.name[:2] for path in numbered] == ["00", "01", "02", "03", "04", "05"]
     for path in numbered:
         assert 40 <= len(path.read_text().splitlines()) <= 70
         assert f'example("{path.stem}")' in Path(__file__).read_text()

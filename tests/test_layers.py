@@ -26,7 +26,9 @@ ALLOWED: dict[str, set[str]] = {
     "fitting": {"rendering", "codec", "video", "metrics", "gaussians", "volume", "ops"},
     "replay": {"packing", "ops"},
     "frame": set(),
-    "regions": {"gaussians", "volume", "ops"},
+    "gaze": {"volume"},
+    "regions": {"gaze", "gaussians", "volume", "ops"},
+    "mixing": {"regions", "gaze", "codec", "gaussians", "volume"},
     "loading": {"codec", "gaussians"},
     "views": {"loading", "codec", "rendering", "replay", "packing", "gaussians", "volume", "ops"},
     "access": {"views", "frame", "volume"},
@@ -37,7 +39,7 @@ ALLOWED: dict[str, set[str]] = {
     "bench": {"decoder", "fitting", "codec", "rendering", "packing", "gaussians", "volume", "ops", PACKAGE},
     "cli": {
         *("bench", "comparing", "encoding", "measuring", "fitting", "codec", "video"),
-        *("decoder", "views", "regions", "rendering", "ops", "volume"),
+        *("decoder", "views", "mixing", "gaze", "regions", "rendering", "ops", "volume"),
         PACKAGE,
     },
     "plugin": {

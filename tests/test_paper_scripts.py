@@ -22,6 +22,7 @@ EXPERIMENTS = {
     "cholesky": "Cholesky",
     "davis": "Davis",
     "decoding_cost": "DecodingCost",
+    "foveation": "Foveation",
     "line_scan": "LineScan",
     "partial_decoding": "PartialDecoding",
     "peer": "Peer",
@@ -104,6 +105,15 @@ def test_other_frames_are_encoded_under_another_name(clip, tmp_path):
     Half((clip,), tmp_path, steps=1, device="cpu").run()
     assert kept == [tmp_path / "clip_half_1bpp_1steps.garv"]
     assert load(kept[0]).info.frames == 4
+
+
+def test_foveation(clip, output):
+    mixed, high, low = run("foveation", clip, output, high=1.0, low=0.5, part=0.25)["rows"]
+    assert [row["file"] for row in (mixed, high, low)] == ["mix", "high", "low"]
+    assert low["bytes"] < high["bytes"]
+    assert all(row["inside_psnr"] > 5 and row["outside_psnr"] > 5 for row in (mixed, high, low))
+    assert mixed["inside_psnr"] == pytest.approx(high["inside_psnr"], abs=1.0)
+    assert (mixed["mix_ms"], high["mix_ms"]) == (500, None) and mixed["batched_fps"] == 16
 
 
 def test_peer(clip, output):

@@ -38,14 +38,17 @@ def _command(args: list[str]) -> int:
     from garv_gsplat.cli.crop import Crop
     from garv_gsplat.cli.decode import Decode
     from garv_gsplat.cli.encode import Encode
+    from garv_gsplat.cli.foveate import Foveate
     from garv_gsplat.cli.info import Info
+    from garv_gsplat.cli.mix import Mix
     from garv_gsplat.cli.scan import Scan
     from garv_gsplat.cli.truncate import Truncate
 
     if args == ["--version"]:
         sys.stdout.write(f"garv {__version__}\n")
         return 0
-    commands = {c.__name__.lower(): c for c in (Encode, Decode, Crop, Scan, Info, Truncate, Compare, Bench)}
+    every = (Encode, Decode, Crop, Scan, Info, Truncate, Foveate, Mix, Compare, Bench)
+    commands = {command.__name__.lower(): command for command in every}
     if args and args[0] in commands:
         return tyro.cli(commands[args[0]], prog=f"garv {args[0]}", args=args[1:]).run()
     # What is left is help, a mistake, or the shell's completion, which alone has to know all options.

@@ -8,6 +8,7 @@ from garv_gsplat.codec.container import encode, encode_levels, load, save, with_
 from garv_gsplat.codec.errors import GarvFormatError, MissingLibraryError
 from garv_gsplat.codec.file import GarvFile
 from garv_gsplat.codec.forecast import forecast_bits
+from garv_gsplat.codec.mixing import combine
 from garv_gsplat.codec.quantization import DEFAULT_STEP, Levels, dequantize, quantize, with_colors
 from garv_gsplat.codec.truncation import truncate
 
@@ -20,6 +21,7 @@ __all__ = [
     "Levels",
     "MissingLibraryError",
     "REACH_TAU",
+    "combine",
     "dequantize",
     "encode",
     "encode_levels",

@@ -24,6 +24,9 @@ class Levels(Protocol):
     def take(self, chosen: np.ndarray) -> Levels:
         """The Gaussians of the given indices or mask."""
 
+    def joined(self, others: Sequence[Levels]) -> Levels:
+        """These Gaussians and others that the same model decoded, in turn."""
+
 
 class Model(Protocol):
     """What a file says about its streams."""
@@ -44,8 +47,11 @@ class Model(Protocol):
     def streams(self, levels: Levels) -> list[tuple[int, bytes]]:
         """Number of Gaussians and bytes of each layer of a chunk."""
 
-    def decode(self, layer: int, counts: Sequence[int], streams: Sequence[bytes]) -> VideoGaussians:
+    def decode_levels(self, layer: int, counts: Sequence[int], streams: Sequence[bytes]) -> Levels:
         """The Gaussians of streams of a layer, `counts` of each; raises ValueError for what cannot be."""
+
+    def decode(self, layer: int, counts: Sequence[int], streams: Sequence[bytes]) -> VideoGaussians:
+        """The same as they are drawn."""
 
 
 class LayeredModel(Model, Protocol):

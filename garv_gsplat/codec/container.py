@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from garv_gsplat.codec.chunks import REACH_TAU, Chunk, Stream, chunk_numbers, whole_reach
-from garv_gsplat.codec.codecs import Levels, find_codec
+from garv_gsplat.codec.chunks import REACH_TAU, Chunk, Reach, Stream, chunk_numbers, whole_reach
+from garv_gsplat.codec.codecs import Levels, Model, find_codec
 from garv_gsplat.codec.file import GarvFile
 from garv_gsplat.codec.layout import write_layout
 from garv_gsplat.codec.numbers import pack_numbers
@@ -33,6 +33,15 @@ def encode(
 
 def encode_levels(levels: Levels, codec: str = "rans", *, tracks: bytes | None = None) -> bytes:
     """`encode`, of Gaussians that the codec rounded already; those whose colour has become nothing are left out."""
+    model, chunks = code(levels, codec)
+    return assemble(levels.info, codec, [model.numbers()], [(0, *chunk) for chunk in chunks], tracks)
+
+
+def code(levels: Levels, codec: str) -> tuple[Model, list[tuple[Reach, list[tuple[int, bytes]]]]]:
+    """The model of levels, and chunks: the reach, and of each layer the number of Gaussians and the bytes.
+
+    Those whose colour is nothing are left out.
+    """
     chosen = find_codec(codec)
     seen = (chosen.dequantize(levels).colors != 0).any(1)
     levels = levels.take(seen.numpy())
@@ -41,10 +50,9 @@ def encode_levels(levels: Levels, codec: str = "rans", *, tracks: bytes | None =
     model = chosen.model.fit(levels, members_of_chunks)
     low, high = reach_of(gaussians, REACH_TAU)
     chunks = [
-        (0, whole_reach(low[members], high[members]), model.streams(levels.take(members)))
-        for members in members_of_chunks
+        (whole_reach(low[members], high[members]), model.streams(levels.take(members))) for members in members_of_chunks
     ]
-    return assemble(levels.info, codec, [model.numbers()], chunks, tracks)
+    return model, chunks
 
 
 def assemble(info, codec: str, models: Sequence[list[int]], chunks, tracks: bytes | None) -> bytes:

@@ -11,6 +11,7 @@ coordinates give 1 : 3/4 : 1/4 : 1/2 for colours, logarithms, ratios and means.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,6 +30,7 @@ MAX_LAYERS = 16
 MIN_EXPONENT, MAX_EXPONENT = -20, 20  # log2 of the steps of positions, in pixels and frames
 MIN_CELL = -1  # log2 of the sides of cells: two hours of 3840x2160 have 2^44 of them
 MIN_SIGMA = 0.05  # pixels or frames: a smaller Gaussian is seen by one pixel of one frame, as this one is
+_OF_EACH = ("layer", "shapes", "colors", "exponents", "positions")  # what `Levels` holds a row of for every Gaussian
 _LOG_STEP, _RATIO_STEP, _MEAN_STEP = math.sqrt(4 / 3), 2.0, math.sqrt(2)  # relative to a colour's
 _FEW = 64, 1 / 400  # Gaussians, and part of all: fewer are not worth a layer's tables and streams
 _LARGEST = 1 << 20  # levels; more is no number that a fit gives
@@ -71,8 +73,12 @@ class Levels:
 
     def take(self, chosen: np.ndarray) -> Levels:
         """The Gaussians of the given indices or mask."""
-        names = ("layer", "shapes", "colors", "exponents", "positions")
-        return replace(self, **{name: getattr(self, name)[chosen] for name in names})
+        return replace(self, **{name: getattr(self, name)[chosen] for name in _OF_EACH})
+
+    def joined(self, others: Sequence[Levels]) -> Levels:
+        """These Gaussians and others of the same layers and steps, in turn."""
+        every = [self, *others]
+        return replace(self, **{name: np.concatenate([getattr(each, name) for each in every]) for name in _OF_EACH})
 
 
 def quantize(gaussians: VideoGaussians, step: float = DEFAULT_STEP) -> Levels:

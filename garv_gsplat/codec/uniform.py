@@ -39,6 +39,10 @@ class UniformLevels:
         """The Gaussians of the given indices or mask."""
         return replace(self, values=self.values[chosen])
 
+    def joined(self, others: Sequence[UniformLevels]) -> UniformLevels:
+        """These Gaussians and others of the same ranges, in turn."""
+        return replace(self, values=np.concatenate([self.values, *(each.values for each in others)]))
+
 
 def highest_levels(channels: int) -> np.ndarray:
     """The highest level [9 + C] of each attribute."""
@@ -129,6 +133,10 @@ class UniformModel(ABC):
 
     def decode(self, layer: int, counts: Sequence[int], streams: Sequence[bytes]) -> VideoGaussians:
         """The Gaussians of streams, `counts` of each; raises ValueError for what cannot be."""
+        return dequantize(self.decode_levels(layer, counts, streams))
+
+    def decode_levels(self, layer: int, counts: Sequence[int], streams: Sequence[bytes]) -> UniformLevels:
+        """The same as whole numbers."""
         del layer
         values = [self.decode_values(count, data) for count, data in zip(counts, streams)]
-        return dequantize(UniformLevels(self.info, self.ranges, np.concatenate(values)))
+        return UniformLevels(self.info, self.ranges, np.concatenate(values))

@@ -1,0 +1,99 @@
+"""`.garv` files mixed by region without fitting anew, as a viewer's gaze or connection changes (GaRV sec. 4.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from garv_gsplat.codec import GarvFile, combine
+from garv_gsplat.gaussians import VideoGaussians
+from garv_gsplat.gaze import Region
+from garv_gsplat.regions import FEATHER, check_one_video, spread_of, weights_in
+from garv_gsplat.volume import Box, VideoInfo
+
+
+@dataclass(frozen=True)
+class MixResult:
+    """A mixed file, and what it takes of each file that went in."""
+
+    data: bytes
+    """of the `.garv`"""
+    files: tuple[GarvFile, ...]
+    """those that went in, in the order of their precedence"""
+    stream_bytes: tuple[int, ...]
+    """of the Gaussians of each file"""
+    copied_chunks: tuple[int, ...]
+    """of each file, copied byte for byte"""
+
+
+def mix_files(
+    files: Sequence[GarvFile], regions: Sequence[Region], feather: float = FEATHER, tracks: bytes | None = None
+) -> MixResult:
+    """A file that shows the first file in the first region, the second one in what the second region has beside, and
+    so on, and the last file everywhere else; `regions.mix`, on files.
+
+    feather: how wide the bands around regions are in which both files are seen, see `regions.weights_in`.
+    tracks: sound and subtitles to carry along.
+
+    Chunks that lie all inside or all outside are copied as they are coded. Raises ValueError for files of different
+    videos or codecs, and another number of regions than of files but one.
+    """
+    if len(regions) != len(files) - 1:
+        raise ValueError(f"the last file is for the rest: {len(files)} files need {len(files) - 1} regions")
+    check_one_video([file.info for file in files])
+    inside = [(region, spread_of(file.read())) for file, region in zip(files, regions)]
+    mixture = combine([(file, _Weights(inside, k, feather)) for k, file in enumerate(files)], tracks)
+    return MixResult(mixture.data, tuple(files), tuple(mixture.stream_bytes), tuple(mixture.copied))
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """The weights of the Gaussians of one of the files: what the regions before it leave, times that of its own."""
+
+    inside: Sequence[tuple[Region, Tensor]]
+    index: int
+    feather: float
+
+    def __call__(self, gaussians: VideoGaussians) -> Tensor:
+        weights = torch.ones(len(gaussians))
+        for region, spread in self.inside[: self.index]:
+            weights *= 1 - weights_in(region, gaussians, spread, self.feather)
+        if self.index < len(self.inside):
+            weights *= weights_in(self.inside[self.index][0], gaussians, self.inside[self.index][1], self.feather)
+        return weights
+
+
+def switch_files(
+    switches: Sequence[tuple[float, GarvFile]], feather: float = FEATHER, tracks: bytes | None = None
+) -> MixResult:
+    """A file that shows, from each of the given seconds on, the file given with it.
+
+    Where two meet, the one of more bytes goes on a little longer: it is the one whose quality must not suffer. One file
+    may come up several times; it is one where it is the same object. Raises as `mix_files` does, and ValueError for
+    times that do not rise from 0 within the video.
+    """
+    info = switches[0][1].info if switches else None
+    seconds = [float(second) for second, _ in switches]
+    if not seconds or seconds[0] != 0 or any(b <= a for a, b in zip(seconds, seconds[1:])):
+        raise ValueError(f"switches must rise from 0 seconds on, got {', '.join(f'{s:g}' for s in seconds) or 'none'}")
+    if seconds[-1] >= info.duration:
+        raise ValueError(f"the last switch is at {seconds[-1]:g} s, but the video ends at {float(info.duration):g} s")
+    check_one_video([file.info for _, file in switches])
+    starts = [_frame_from(info, second) / info.frames for second in seconds]
+    spans: dict[GarvFile, list[Box]] = {}
+    for (_, file), start, end in zip(switches, starts, [*starts[1:], 1.0]):
+        spans.setdefault(file, [])
+        if start < end:
+            spans[file].append(Box(t0=start, t1=end))
+    files = sorted(spans, key=lambda file: file.picture_bytes, reverse=True)
+    files = [file for file in files if spans[file]]
+    return mix_files(files, [Region(spans[file]) for file in files[:-1]], feather, tracks)
+
+
+def _frame_from(info: VideoInfo, second: float) -> int:
+    """The first frame that is shown at a time or later."""
+    frame = info.frame_at(second)
+    return frame if info.seconds(frame) >= second else frame + 1
