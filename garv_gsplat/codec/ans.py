@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import constriction
@@ -11,6 +12,7 @@ Categorical = constriction.stream.model.Categorical
 _Coder = constriction.stream.stack.AnsCoder
 _UNIFORM = constriction.stream.model.Uniform()
 _MOST_BITS = 20  # of a number without a model at a time
+_NOTHING = np.zeros(0, np.int32)
 
 
 def table(weights: np.ndarray) -> Categorical:
@@ -62,40 +64,38 @@ class Decoder:
     def __init__(self, streams: Sequence[bytes], counts: Sequence[int]) -> None:
         """counts: numbers that each stream has of everything but `bits_of_each`."""
         self._coders = [_Coder(np.frombuffer(data, "<u4").astype(np.uint32)) for data in streams]
-        ends = np.cumsum([0, *counts]).tolist()
-        self._parts = list(zip(self._coders, map(slice, ends, ends[1:])))
-        self.streams, self.count = len(self._coders), ends[-1]
+        self._ends = np.cumsum([0, *counts])
+        self.streams, self.count = len(self._coders), int(self._ends[-1])
 
-    def symbols(self, models: Sequence[Categorical], index: np.ndarray | None) -> np.ndarray:
-        """[N] symbols, each of the model that index [N] names; with one model there is no index."""
-        values = np.zeros(self.count, np.int64)
-        for coder, part in self._parts:
-            if index is None:
-                values[part] = coder.decode(models[0], part.stop - part.start)
-                continue
-            for k, model in enumerate(models):
-                here = part.start + np.flatnonzero(index[part] == k)
-                if len(here):
-                    values[here] = coder.decode(model, len(here))
-        return values
+    def symbols(self, models: Sequence[Categorical], rows: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Of each model the int32 symbols of those of the N numbers that it is for, whose increasing indices are given.
+
+        A stream has those of the first model first, and so on.
+        """
+        counts = [np.diff(np.searchsorted(each, self._ends)).tolist() for each in rows]
+        found: list[list[np.ndarray]] = [[_NOTHING] for _ in models]
+        for coder, sizes in zip(self._coders, zip(*counts)):
+            for model, size, parts in zip(models, sizes, found):
+                if size:
+                    parts.append(coder.decode(model, size))
+        return [np.concatenate(parts) for parts in found]
 
     def bits(self, counts: np.ndarray) -> np.ndarray:
         """Numbers below 2^count [N, ...], int64."""
-        values = np.zeros(counts.shape, np.int64)
-        if counts.any():
-            for coder, part in self._parts:
-                values[part] = _bits(coder, counts[part].ravel()).reshape(-1, *counts.shape[1:])
-        return values
+        return self._bits(counts.ravel(), self._ends * math.prod(counts.shape[1:])).reshape(counts.shape)
 
     def bits_of_each(self, counts: np.ndarray) -> np.ndarray:
-        """Numbers below 2^count [streams, K] of every stream."""
-        return np.array([_bits(coder, row) for coder, row in zip(self._coders, counts)], np.int64)
+        """Numbers below 2^count [streams, K] of every stream, int64."""
+        return self._bits(counts.ravel(), np.arange(self.streams + 1) * counts.shape[1]).reshape(counts.shape)
 
-
-def _bits(coder: _Coder, counts: np.ndarray) -> np.ndarray:
-    values = np.zeros(len(counts), np.int64)
-    for shift in range(0, int(counts.max(initial=0)), _MOST_BITS):
-        some = np.flatnonzero(counts > shift)
-        sizes = np.left_shift(1, np.minimum(counts[some] - shift, _MOST_BITS)).astype(np.int32)
-        values[some] |= coder.decode(_UNIFORM, sizes).astype(np.int64) << shift
-    return values
+    def _bits(self, counts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+        values = np.zeros(len(counts), np.int64)
+        some = np.flatnonzero(counts)
+        if len(some) == 0:
+            return values
+        sizes = np.left_shift(1, np.minimum(counts[some], _MOST_BITS), dtype=np.int32)
+        bounds = np.searchsorted(some, ends).tolist()
+        parts = zip(self._coders, bounds, bounds[1:])
+        values[some] = np.concatenate([coder.decode(_UNIFORM, sizes[a:b]) for coder, a, b in parts if a < b])
+        higher = np.maximum(counts - _MOST_BITS, 0)
+        return values | self._bits(higher, ends) << _MOST_BITS if higher.any() else values

@@ -15,6 +15,14 @@ LARGEST = 1 << 20  # of a signed number
 NUM_UNSIGNED = 2 * MAX_BITS
 NUM_SIGNED = SIGNED + 2 * 2 * (LARGEST.bit_length())
 
+# Of every bucket how many bits follow it, and its least number.
+_UNSIGNED_BITS = np.maximum(np.arange(NUM_UNSIGNED) // 2 - 1, 0).astype(np.int8)
+_UNSIGNED_LEAST = np.array([0, 0] + [((2 + k % 2) << k // 2 - 1) - 1 for k in range(2, NUM_UNSIGNED)])
+_FAR = np.arange(NUM_SIGNED - SIGNED) // 2  # unsigned buckets of the numbers beyond DIRECT, of either sign
+_SIGNED_BITS = np.concatenate([np.zeros(SIGNED, np.int8), _UNSIGNED_BITS[_FAR]])
+_SIGNED_LEAST = np.concatenate([np.arange(SIGNED) - DIRECT, DIRECT + 1 + _UNSIGNED_LEAST[_FAR]]).astype(np.int32)
+_SIGNED_LEAST[SIGNED + 1 :: 2] *= -1
+
 
 def split_unsigned(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Buckets, bits and how many they are [N], of numbers [N] from 0 to 2^MAX_BITS - 2."""
@@ -27,14 +35,12 @@ def split_unsigned(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarr
 
 def unsigned_bits(buckets: np.ndarray) -> np.ndarray:
     """How many bits follow unsigned buckets [N]."""
-    return np.maximum(buckets.astype(np.int64) // 2 - 1, 0)
+    return _UNSIGNED_BITS.take(buckets)
 
 
 def join_unsigned(buckets: np.ndarray, bits: np.ndarray) -> np.ndarray:
     """The inverse of `split_unsigned`."""
-    after_first, second = buckets.astype(np.int64) // 2, buckets.astype(np.int64) % 2
-    head = np.where(after_first > 0, 2 + second, 1)
-    return (head << unsigned_bits(buckets) | bits) - 1
+    return _UNSIGNED_LEAST.take(buckets) + bits
 
 
 def split_signed(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -48,14 +54,12 @@ def split_signed(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray
 
 def signed_bits(buckets: np.ndarray) -> np.ndarray:
     """How many bits follow signed buckets [N]."""
-    return np.maximum((buckets - SIGNED) // 4 - 1, 0)
+    return _SIGNED_BITS.take(buckets)
 
 
 def join_signed(buckets: np.ndarray, bits: np.ndarray) -> np.ndarray:
-    """The inverse of `split_signed`."""
-    values = buckets - DIRECT
-    shared = np.flatnonzero(buckets >= SIGNED)  # few, of a fit's numbers
-    far = buckets[shared] - SIGNED
-    size = join_unsigned(far // 2, bits[shared]) + DIRECT + 1
-    values[shared] = np.where(far % 2 == 1, -size, size)
+    """The inverse of `split_signed`, int32."""
+    values = _SIGNED_LEAST.take(buckets)
+    some = np.flatnonzero(bits)  # few, of a fit's numbers
+    values[some] += np.where(values[some] < 0, -bits[some], bits[some])
     return values

@@ -47,7 +47,7 @@ class Contexts:
         """The inverse of `numbers`, for the number of the given column; raises ValueError."""
         source, magnitude = numbers.take(-1, column - 1), bool(numbers.take(0, 1))
         count = numbers.take(0, len(_QUARTERS) if source >= 0 else 0)
-        thresholds = numbers.take_many(count, -buckets.LARGEST, buckets.LARGEST)
+        thresholds = np.array(numbers.take_many(count, -buckets.LARGEST, buckets.LARGEST), np.int64)
         return cls(source, magnitude, thresholds, [Table.parse(numbers, buckets.NUM_SIGNED) for _ in range(count + 1)])
 
     def encode(self, coder: Encoder, attributes: np.ndarray, column: int) -> None:
@@ -60,14 +60,14 @@ class Contexts:
 
     def decode(self, coder: Decoder, attributes: np.ndarray) -> np.ndarray:
         """The column [N] that `encode` coded; earlier columns of attributes [N, K] are there already."""
-        found = decode_buckets(coder, self.tables, self._index(attributes) if len(self.tables) > 1 else None)
+        found = decode_buckets(coder, self.tables, self._index(attributes))
         return buckets.join_signed(found, coder.bits(buckets.signed_bits(found)))
 
     def _index(self, attributes: np.ndarray) -> np.ndarray:
         """Which table each row [N] takes."""
         if self.source < 0:
-            return np.zeros(len(attributes), np.int64)
-        return np.searchsorted(self.thresholds, _values(attributes, self.source, self.magnitude), side="right")
+            return np.zeros(len(attributes), np.uint8)
+        return _places(_values(attributes, self.source, self.magnitude), self.thresholds)
 
 
 def _best_source(attributes: np.ndarray, found: np.ndarray, column: int, every: int) -> tuple[int, bool, np.ndarray]:
@@ -77,7 +77,7 @@ def _best_source(attributes: np.ndarray, found: np.ndarray, column: int, every: 
         for magnitude in (False, True):
             values = _values(attributes, source, magnitude)
             thresholds = np.unique(np.sort(values)[_QUARTERS * len(values) // 4])
-            cost = _cost(found, np.searchsorted(thresholds, values, side="right"), len(thresholds) + 1, every)
+            cost = _cost(found, _places(values, thresholds), len(thresholds) + 1, every)
             if cost < least:
                 best, least = (source, magnitude, thresholds), cost
     return best
@@ -87,9 +87,17 @@ def _values(attributes: np.ndarray, source: int, magnitude: bool) -> np.ndarray:
     return np.abs(attributes[:, source]) if magnitude else attributes[:, source]
 
 
+def _places(values: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """How many of the thresholds, few, are at most each value [N]; uint8."""
+    places = np.zeros(len(values), np.uint8)
+    for threshold in thresholds.tolist():
+        places += values >= threshold
+    return places
+
+
 def _cost(found: np.ndarray, index: np.ndarray, tables: int, every: int) -> float:
     """Bits of buckets [N], each of which stands for `every`, by the tables of indices [N], the tables included."""
-    counts = np.bincount(index * buckets.NUM_SIGNED + found, minlength=tables * buckets.NUM_SIGNED)
+    counts = np.bincount(index.astype(np.int64) * buckets.NUM_SIGNED + found, minlength=tables * buckets.NUM_SIGNED)
     counts = counts.reshape(tables, buckets.NUM_SIGNED).astype(np.float64)
     totals = counts.sum(1)
     entropy = (totals * np.log2(np.maximum(totals, 1))).sum() - (counts * np.log2(np.maximum(counts, 1))).sum()

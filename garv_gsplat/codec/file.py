@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from typing import BinaryIO
 
+import numpy as np
 import torch
 
 from garv_gsplat.codec import version0
@@ -131,7 +132,7 @@ class GarvFile:
             gaussians = self.models[model].decode(layer, counts, data)
         except ValueError as error:
             raise self._error(str(error), streams[0][0]) from error
-        if not all(bool(v.isfinite().all()) for v in (gaussians.means, gaussians.cholesky, gaussians.colors)):
+        if not all(np.isfinite(v.numpy()).all() for v in (gaussians.means, gaussians.cholesky, gaussians.colors)):
             raise self._error("it leads to infinite values", streams[0][0])
         return gaussians
 

@@ -158,7 +158,7 @@ def _with_timestamps(source: Source, layout: Layout) -> VideoInfo:
         return layout.info
     try:
         numbers = Numbers(layout.read(source, "timestamps"))
-        ticks = numbers.take_many(layout.info.frames + 1, -LARGEST, LARGEST).tolist()
+        ticks = numbers.take_many(layout.info.frames + 1, -LARGEST, LARGEST)
         numbers.finish()
         return replace(layout.info, timestamps=times_of_ticks(ticks))
     except ValueError as error:

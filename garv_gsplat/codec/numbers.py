@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-_MOST_BYTES = 1 << 26  # inflated; far more than any file needs
+_MOST_BYTES = 1 << 22  # inflated; enough for the chunks of 10^8 Gaussians and the times of 10^6 frames
+_LONGEST = 10  # bytes of a number of 64 bits
 
 
 def pack_numbers(numbers: Iterable[int]) -> bytes:
@@ -36,33 +37,37 @@ class Numbers:
             raise ValueError(f"cannot be inflated ({error})") from error
         if not inflator.eof or inflator.unused_data:
             raise ValueError("the deflated data does not end where the section ends")
-        self._raw = raw
+        self._numbers = _unpack(np.frombuffer(raw, np.uint8)).tolist()
         self._at = 0
 
     def take(self, low: int, high: int) -> int:
         """The next number, which must lie from `low` to `high`."""
-        value = shift = 0
-        while True:
-            if self._at >= len(self._raw) or shift > 63:
-                raise ValueError("the numbers end too early")
-            byte = self._raw[self._at]
-            self._at += 1
-            value |= (byte & 127) << shift
-            shift += 7
-            if byte < 128:
-                break
-        number = value // 2 if value % 2 == 0 else -(value + 1) // 2
-        if not low <= number <= high:
-            raise ValueError(f"a number is {number}, {low} to {high} are allowed")
-        return number
+        return self.take_many(1, low, high)[0]
 
-    def take_many(self, count: int, low: int = -(1 << 31), high: int = 1 << 31) -> np.ndarray:
-        """The next numbers [count] int64."""
-        if count > len(self._raw) - self._at:
+    def take_many(self, count: int, low: int = -(1 << 31), high: int = 1 << 31) -> list[int]:
+        """The next numbers, which must all lie from `low` to `high`."""
+        numbers = self._numbers[self._at : self._at + count]
+        if len(numbers) < count:
             raise ValueError("the numbers end too early")
-        return np.array([self.take(low, high) for _ in range(count)], np.int64)
+        if count and not (low <= min(numbers) and max(numbers) <= high):
+            wrong = next(number for number in numbers if not low <= number <= high)
+            raise ValueError(f"a number is {wrong}, {low} to {high} are allowed")
+        self._at += count
+        return numbers
 
     def finish(self) -> None:
         """There must be no more."""
-        if self._at != len(self._raw):
-            raise ValueError(f"{len(self._raw) - self._at} bytes follow the last number")
+        if self._at != len(self._numbers):
+            raise ValueError(f"{len(self._numbers) - self._at} numbers are left over")
+
+
+def _unpack(raw: np.ndarray) -> np.ndarray:
+    """The numbers [N] int64 that bytes hold; raises ValueError where one is cut off or has more than 64 bits."""
+    ends = np.flatnonzero(raw < 128) + 1
+    starts = np.concatenate([[0], ends])[:-1]
+    lengths = ends - starts
+    if (len(raw) and raw[-1] > 127) or (lengths > _LONGEST).any() or (raw[starts[lengths == _LONGEST] + 9] > 1).any():
+        raise ValueError("the numbers end too early")
+    places = np.arange(len(raw)) - np.repeat(starts, lengths)
+    found = np.add.reduceat((raw & 127).astype(np.uint64) << (7 * places).astype(np.uint64), starts)
+    return (found >> np.uint64(1)).astype(np.int64) ^ -(found & np.uint64(1)).astype(np.int64)

@@ -35,8 +35,6 @@ _LOG_STEP, _RATIO_STEP, _MEAN_STEP = math.sqrt(4 / 3), 2.0, math.sqrt(2)  # rela
 _FEW = 64, 1 / 400  # Gaussians, and part of all: fewer are not worth a layer's tables and streams
 _LARGEST = 1 << 20  # levels; more is no number that a fit gives
 _CELL_QUANTILE = 0.9  # of the steps of a layer's positions is no longer than its cells; smaller cells order better
-# Thresholds of 1 + ratio^2: one for every quarter that its logarithm's half to base 2 has.
-_QUARTERS = np.sort(np.concatenate([[2.0**k, 2.0**k * 1.4142135623730951] for k in range(64)]))[1:]
 
 
 @dataclass(frozen=True)
@@ -114,14 +112,16 @@ def with_colors(levels: Levels, colors: Tensor) -> Levels:
 def dequantize(levels: Levels) -> VideoGaussians:
     """The Gaussians that levels stand for, float32 on the CPU."""
     layers, layer = levels.layers, levels.layer
-    diagonal = _diagonal(levels)
+    tt, xx, yy = _diagonal(levels).T
     xt, yt, yx = (levels.shapes[:, 3:] * _column(layers, "ratio_step", layer) / SCALE).T
-    tt, xx, yy = diagonal.T
-    cholesky = np.stack([tt, xt * xx, yt * yy, xx, yx * yy, yy], 1)
-    sizes = levels.color_step / np.sqrt(diagonal.prod(1, keepdims=True))
-    colors = (levels.colors * sizes) @ levels.color_axes
-    means = (levels.positions + 0.5) * np.exp2(levels.exponents.astype(np.float64))
-    values = (torch.from_numpy(np.ascontiguousarray(v)).float() for v in (means, cholesky, colors))
+    along = levels.colors.T * (levels.color_step / np.sqrt(tt * xx * yy))
+    columns = (
+        np.ldexp(levels.positions.T + 0.5, levels.exponents.T),
+        (tt, xt * xx, yt * yy, xx, yx * yy, yy),
+        # no matrix product: on so few columns it is slower, and rounds as its library likes
+        [sum(map(np.multiply, along, axis)) for axis in levels.color_axes.T],
+    )
+    values = (torch.from_numpy(np.stack(each, 1, dtype=np.float32)) for each in columns)
     return VideoGaussians.from_pixels(*values, levels.info)
 
 
@@ -137,11 +137,16 @@ def position_exponents(layers: tuple[Layer, ...], layer: np.ndarray, shapes: np.
     lean_t = yx * xt
     lean_t = yt - lean_t
     lean_t = (1 + xt * xt) + lean_t * lean_t
-    shrink = np.stack([np.searchsorted(_QUARTERS, lean, side="right") for lean in (lean_x, lean_t)], 1)
-    quarters = np.stack([shrink[:, 0], np.zeros_like(shrink[:, 0]), shrink[:, 1]], 1) * (SCALE // 4)
-    sizes = _column(layers, "mean_step", layer) + logs[:, (1, 2, 0)] - quarters
+    tt, xx, yy = (logs + (_column(layers, "mean_step", layer) + SCALE // 2)).T
+    sizes = np.stack([xx - SCALE // 4 * _quarters(lean_x), yy, tt - SCALE // 4 * _quarters(lean_t)]).T
     cells = np.array([each.cells for each in layers], np.int64).reshape(-1, 3)[layer]
-    return np.clip((sizes + SCALE // 2) >> 16, MIN_EXPONENT, cells)
+    return np.clip(sizes >> 16, MIN_EXPONENT, cells)
+
+
+def _quarters(lean: np.ndarray) -> np.ndarray:
+    """How many of 2^(1/2), 2, 2^(3/2) ... are at most `lean` [N], which is at least 1."""
+    part, exponent = np.frexp(lean)  # from 1/2 on, and of twice the number's octave
+    return 2 * (exponent.astype(np.int64) - 1) + (part >= 1.4142135623730951 / 2)
 
 
 def checked_numbers(gaussians: VideoGaussians) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

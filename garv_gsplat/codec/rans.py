@@ -56,7 +56,7 @@ class Model:
     def fit(cls, levels: Levels, chunks: list[np.ndarray]) -> Model:
         """The model for Gaussians in chunks of given indices."""
         layers = []
-        for index, layer in enumerate(levels.layers):
+        for index, layer in enumerate(levels.layers[: levels.layer.max(initial=-1) + 1]):  # the last may be empty
             members = [chunk[levels.layer[chunk] == index] for chunk in chunks]
             gaps = np.concatenate([np.zeros(0, np.int64), *(_gaps(levels.take(part))[0] for part in members)])
             gaps = Table.fit(buckets.split_unsigned(gaps)[0])
@@ -85,14 +85,14 @@ class Model:
         if not 0 < step < np.inf:
             raise ValueError(f"the step of the colours is {step}; it must be positive")
         channels = info.channels
-        axes = numbers.take_many(channels**2, -AXES_SCALE, AXES_SCALE).reshape(channels, channels) / AXES_SCALE
+        axes = np.array(numbers.take_many(channels**2, -AXES_SCALE, AXES_SCALE)).reshape(channels, channels)
         layers = []
         for _ in range(numbers.take(0, MAX_LAYERS)):
             steps = numbers.take(1, 1 << 40), numbers.take(1, 1 << 40), numbers.take(-64 * SCALE, 64 * SCALE)
-            layer = Layer(*steps, tuple(numbers.take_many(3, MIN_EXPONENT, MAX_EXPONENT).tolist()))
+            layer = Layer(*steps, tuple(numbers.take_many(3, MIN_EXPONENT, MAX_EXPONENT)))
             gaps = Table.parse(numbers, buckets.NUM_UNSIGNED)
             layers.append(LayerModel(layer, gaps, [Contexts.parse(numbers, k) for k in range(6 + channels)]))
-        return cls(info, step, axes, layers)
+        return cls(info, step, axes / AXES_SCALE, layers)
 
     @property
     def num_layers(self) -> int:
@@ -160,19 +160,19 @@ class Model:
         model = self.layers[index]
         coder = Decoder(streams, counts)
         boxes = _read_boxes(coder)
-        found = decode_buckets(coder, [model.gaps], None)
+        found = decode_buckets(coder, [model.gaps], np.zeros(coder.count, np.uint8))
         gaps = buckets.join_unsigned(found, coder.bits(buckets.unsigned_bits(found)))
-        places = np.concatenate(
-            [np.zeros((0, 3), np.int64), *(_places(part, box) for part, box in zip(_split(gaps, counts), boxes))]
-        )
-        attributes = np.zeros((coder.count, 6 + self.info.channels), np.int64)
+        places = np.empty((coder.count, 3), np.int64, order="F")  # here and below columns are what is worked on
+        for here, part, box in zip(_split(places, counts), _split(gaps, counts), boxes):
+            _place(here, part, box)
+        attributes = np.empty((coder.count, 6 + self.info.channels), np.int32, order="F")
         for k, contexts in enumerate(model.attributes):
             attributes[:, k] = contexts.decode(coder, attributes)
         shapes, colors = attributes[:, :6], attributes[:, 6:]
         layer = np.full(coder.count, index)
         exponents = position_exponents(self.steps, layer, shapes)
         finer = np.array(model.layer.cells) - exponents
-        positions = places << finer | coder.bits(finer)
+        positions = places << finer | coder.bits(finer.astype(np.int8))
         return Levels(
             self.info, self.steps, self.color_step, self.color_axes, layer, shapes, colors, exponents, positions
         )
@@ -201,14 +201,15 @@ def _split(values: np.ndarray, counts: Sequence[int]) -> list[np.ndarray]:
     return np.split(values, np.cumsum(counts)[:-1]) if counts else []
 
 
-def _places(gaps: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """Cells [N, 3] of gaps [N] within a box of cells; raises ValueError where one lies outside."""
-    (x, y, t), (width, height, _) = box
+def _place(places: np.ndarray, gaps: np.ndarray, box: np.ndarray) -> None:
+    """Write the cells [N, 3] of gaps [N] within a box of cells; raises ValueError where one lies outside."""
+    (x, y, t), (width, height, length) = box.tolist()
     cell = np.cumsum(gaps)
-    if len(cell) and not 0 <= cell[-1] < np.prod(box[1], dtype=np.float64):
+    if len(cell) and not 0 <= cell[-1] < width * height * length:
         raise ValueError("a Gaussian lies outside of its stream's cells")
     row = cell // width
-    return np.stack([cell - row * width + x, row % height + y, row // height + t], 1)
+    slab = row // height
+    places[:, 0], places[:, 1], places[:, 2] = cell - row * width + x, row - slab * height + y, slab + t
 
 
 def _write_box(coder: Encoder, box: np.ndarray) -> None:

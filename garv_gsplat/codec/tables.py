@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 
 import numpy as np
 
 from garv_gsplat.codec import ans
 from garv_gsplat.codec.numbers import Numbers
 
-_OCTAVE = np.array([1024, 1448], np.int64)  # weights go up by half an octave: 1024, 1448, then twice that, and so on
 MAX_HEIGHT = 2 * 26  # more than 2^24, the finest difference that the coder knows, between two buckets says nothing
+# Weights of the heights go up by half an octave: 1024, 1448, then twice that, and so on.
+_WEIGHTS = np.array([(1024, 1448)[height % 2] << height // 2 for height in range(MAX_HEIGHT + 1)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +28,7 @@ class Table:
     def model(self) -> ans.Categorical:
         """What the coder takes; of at least two symbols, the last of which never comes when there is but one."""
         heights = self.heights if len(self.heights) > 1 else np.array([MAX_HEIGHT, 0])
-        return ans.table(_OCTAVE[heights % 2] << (heights // 2))
+        return ans.table(_WEIGHTS[heights])
 
     @classmethod
     def fit(cls, buckets: np.ndarray) -> Table:
@@ -49,14 +51,17 @@ class Table:
     def parse(cls, numbers: Numbers, buckets: int) -> Table:
         """The inverse of `numbers`, of a table over at most so many buckets; raises ValueError."""
         first = numbers.take(0, buckets - 1)
-        heights = np.cumsum(numbers.take_many(numbers.take(1, buckets - first), -MAX_HEIGHT, MAX_HEIGHT))
-        if heights.min() < 0 or heights.max() > MAX_HEIGHT:
-            raise ValueError(f"heights go from {heights.min()} to {heights.max()}, 0 to {MAX_HEIGHT} are allowed")
-        return cls(first, heights)
+        steps = numbers.take_many(numbers.take(1, buckets - first), -MAX_HEIGHT, MAX_HEIGHT)
+        heights = list(accumulate(steps))
+        if min(heights) < 0 or max(heights) > MAX_HEIGHT:
+            raise ValueError(f"heights go from {min(heights)} to {max(heights)}, 0 to {MAX_HEIGHT} are allowed")
+        return cls(first, np.array(heights))
 
 
-def decode_buckets(coder: ans.Decoder, tables: Sequence[Table], index: np.ndarray | None) -> np.ndarray:
-    """The buckets [N] that tables encoded, each by the table that index [N] names; of one table there is no index."""
-    symbols = coder.symbols([table.model for table in tables], index)
-    firsts = np.array([table.first for table in tables])
-    return symbols + (firsts[0] if index is None else firsts[index])
+def decode_buckets(coder: ans.Decoder, tables: Sequence[Table], index: np.ndarray) -> np.ndarray:
+    """The buckets [N] int32 that tables encoded, each by the table that index [N] names."""
+    rows = [np.flatnonzero(index == k) for k in range(len(tables))]
+    found = np.empty(coder.count, np.int32)
+    for table, here, symbols in zip(tables, rows, coder.symbols([table.model for table in tables], rows)):
+        found[here] = symbols + table.first
+    return found

@@ -120,7 +120,7 @@ class UniformModel(ABC):
     def parse(cls, numbers: Numbers, info: VideoInfo) -> UniformModel:
         """The inverse of `numbers`; raises ValueError."""
         bits = numbers.take_many(2 * (_COLORS + info.channels), 0, (1 << 32) - 1)
-        low, high = ranges = bits.astype(np.uint32).view(np.float32).reshape(2, -1)
+        low, high = ranges = np.array(bits, np.uint32).view(np.float32).reshape(2, -1)
         if not (np.isfinite(ranges).all() and (low <= high).all()):
             raise ValueError("the range of an attribute is empty or infinite")
         if (low[_DIAGONAL] <= 0).any():

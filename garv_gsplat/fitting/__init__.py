@@ -17,6 +17,7 @@ _HOME = {
     "FitProgress": "trainer",
     "FitResult": "trainer",
     "fit": "trainer",
+    "refine": "refining",
     "FitMemoryError": "memory",
     "check_memory": "memory",
 }

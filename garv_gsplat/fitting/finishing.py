@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -99,11 +100,14 @@ def _next(tried: list[tuple[float, float]], slope: float) -> float:
 
 def _quality(gaussians: VideoGaussians, frames: Tensor) -> float:
     """Mean PSNR of 8-bit frames."""
-    found = []
-    for indices in torch.arange(len(frames), device=frames.device).split(_FRAMES_AT_ONCE):
-        images = rasterization(gaussians, ((indices + 0.5) / len(frames)).tolist())
-        found.append(psnr_per_frame((images.clamp(0, 1) * 255 + 0.5).to(torch.uint8), frames[indices]))
-    return torch.cat(found).mean().item()
+    pairs = zip(shown_frames(gaussians), frames.split(_FRAMES_AT_ONCE))
+    return torch.cat([psnr_per_frame(shown, wanted) for shown, wanted in pairs]).mean().item()
+
+
+def shown_frames(gaussians: VideoGaussians) -> Iterator[Tensor]:
+    """All frames as they are decoded, a few at a time: uint8 [B, H, W, C]."""
+    for times in torch.tensor(gaussians.info.frame_centers()).split(_FRAMES_AT_ONCE):
+        yield (rasterization(gaussians, times.tolist()).clamp(0, 1) * 255 + 0.5).to(torch.uint8)
 
 
 def _encode(gaussians: VideoGaussians, name: str, step: float | None, frames: Tensor) -> bytes:

@@ -25,6 +25,7 @@ from garv_gsplat.fitting.sampling import FrameSampler
 from garv_gsplat.fitting.step import FitStep
 from garv_gsplat.gaussians import VideoGaussians
 from garv_gsplat.video import Video, video_from_array
+from garv_gsplat.volume import VideoInfo
 
 REPORT_EVERY = 25  # steps; reading the loss waits for the device
 
@@ -59,6 +60,7 @@ def fit(
     video: Video | Tensor,
     config: FitConfig | None = None,
     *,
+    start: VideoGaussians | None = None,
     steps: int | None = None,
     device: torch.device | str | None = None,
     progress: Callable[[FitProgress], None] | None = None,
@@ -66,6 +68,7 @@ def fit(
     """Fit a video.
 
     video: a `Video`, or uint8 frames [T, H, W, C] as a torch tensor or a NumPy array.
+    start: Gaussians of a video of the same size to start from; by default they are drawn where the video has detail.
     steps: steps to make; the preset "garv"'s by default.
     device: where to fit; a GPU if there is one.
     progress: called every few steps.
@@ -80,30 +83,43 @@ def fit(
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     steps = PRESETS["garv"].steps_for(video.info.frames) if steps is None else steps
     codec.find_codec(config.codec).check()
-    n = gaussians_for(config, video.info)
     check_memory(video.info, config, device, frames_read=True)
     with deterministic(config.deterministic):
-        return _fit(video, config, n, steps, device, progress)
+        return _fit(video, config, start, steps, device, progress)
 
 
 def _fit(
     video: Video,
     config: FitConfig,
-    n: int,
+    start: VideoGaussians | None,
     steps: int,
     device: torch.device,
     progress: Callable[[FitProgress], None] | None,
 ) -> FitResult:
     frames = video.frames.to(device)
-    field = GaussianField(config, video.info, n).to(device)
-    field.initialize(frames)
+    field = _field(frames, video.info, config, start)
     recipe = FitRecipe(field, steps, build_optimizer(field), frames)
-    start = time.perf_counter()
+    begun = time.perf_counter()
     with _interruptible() as interrupted:
         done = _run(recipe, interrupted, progress)
         data = finish(field, frames, recipe.mean_loss())
-    seconds = time.perf_counter() - start
+    seconds = time.perf_counter() - begun
     return FitResult(data, codec.load(data), done, seconds, interrupted.is_set())
+
+
+def _field(frames: Tensor, info: VideoInfo, config: FitConfig, start: VideoGaussians | None) -> GaussianField:
+    """What is fitted to frames [T, H, W, C], on their device."""
+    if start is None:
+        field = GaussianField(config, info, gaussians_for(config, info)).to(frames.device)
+        field.initialize(frames)
+        return field
+    size, wanted = ((i.width, i.height, i.frames, i.channels) for i in (start.info, info))
+    if size != wanted:
+        raise ValueError(f"start must be of the video's width, height, frames and channels, {wanted}, got {size}")
+    field = GaussianField(config, info, len(start)).to(frames.device)
+    start = start.to(frames.device)
+    field.set_values(*start.in_pixels(), start.colors)
+    return field
 
 
 def _run(

@@ -203,7 +203,7 @@ def bits_of(low: float, high: float) -> list[int]:
         (bits_of(float("nan"), 1), "empty or infinite"),
         (bits_of(0, 1), "goes down to 0.0; they must be positive"),
         (bits_of(1, 2)[:-1], "the numbers end too early"),
-        ([*bits_of(1, 2), 0], "1 bytes follow"),
+        ([*bits_of(1, 2), 0], "1 numbers are left over"),
     ],
 )
 def test_hostile_models_are_refused(codec, numbers, message):

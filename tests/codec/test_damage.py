@@ -104,7 +104,7 @@ CHUNK = [1, 0, 0, 0, 0, 9, 9, 9, 1]  # one chunk, model 0, its reach, one layer
         (3, b"not zlib", r"chunks \(byte \d+\): cannot be inflated"),
         (3, pack_numbers([0]) + b"x", "does not end where the section ends"),
         (3, zlib.compress(b"\xff" * 20), "the numbers end too early"),
-        (3, pack_numbers([0, 7]), "1 bytes follow the last number"),
+        (3, pack_numbers([0, 7]), "1 numbers are left over"),
         (3, pack_numbers([0]), "the streams take 0 bytes"),
         (3, pack_numbers([1 << 40]), "a number is 1099511627776"),
         (3, pack_numbers([*CHUNK, 1 << 32, 0, 0]), "a stream of 0 bytes cannot hold 4294967296 Gaussians"),
