@@ -13,7 +13,7 @@ from torch import Tensor
 from garv_gsplat.access import FrameAccess
 from garv_gsplat.codec import GarvFile
 from garv_gsplat.gaussians import VideoGaussians
-from garv_gsplat.regions import colors_at, crop_gaussians, crop_info
+from garv_gsplat.regions import colors_at
 from garv_gsplat.rendering import DECODING_TAU
 from garv_gsplat.views import Views
 from garv_gsplat.volume import Box, VideoInfo
@@ -163,6 +163,5 @@ class VideoDecoder(FrameAccess):
         Its frame 0 is the first in the box, its pixel (0, 0) the box's top left one. The box's ends are rounded to
         pixels and frames; `Box.from_pixels` makes one of them. Raises ValueError for a box that leaves the video.
         """
-        _, low, high = crop_info(self.metadata, box)
-        gaussians = crop_gaussians(self._views.reaching(low, high), box, self._tau / 255)
+        gaussians = self._views.cropped(box)
         return VideoDecoder(gaussians, device=self.device, dimension_order=self.dimension_order, tau=self._tau)

@@ -38,14 +38,20 @@ def crop_info(info: VideoInfo, box: Box) -> tuple[VideoInfo, tuple[int, int, int
     return replace(info, width=width, height=height, frames=frames, timestamps=times), low, high
 
 
-def crop_gaussians(gaussians: VideoGaussians, box: Box, threshold: float) -> VideoGaussians:
+def crop_gaussians(
+    gaussians: VideoGaussians, box: Box, threshold: float, reach: tuple[Tensor, Tensor] | None = None
+) -> VideoGaussians:
     """The video inside of a box, its ends rounded to pixels and frames, as one of its own.
 
-    Gaussians that add less than `threshold` of white everywhere in it are left out. Raises as `crop_info` does.
+    Gaussians that add less than `threshold` of white everywhere in it are left out. reach: what `reach_of` gives for
+    that threshold, where it is at hand. Raises as `crop_info` does.
     """
     info, low, high = crop_info(gaussians.info, box)
-    first, last = reach_of(gaussians, threshold)
-    kept = ((first <= first.new_tensor(high)) & (last >= last.new_tensor(low))).all(1).nonzero()[:, 0]
+    first, last = reach or reach_of(gaussians, threshold)
+    reaching = torch.ones_like(first[:, 0], dtype=torch.bool)
+    for axis in range(3):  # by numbers: a tensor of them would have to be uploaded, and that waits for the device
+        reaching &= (first[:, axis] <= high[axis]) & (last[:, axis] >= low[axis])
+    kept = reaching.nonzero()[:, 0]
     old = (gaussians.info.width, gaussians.info.height, gaussians.info.frames)
     new = (info.width, info.height, info.frames)
     matrix = [[n / m if i == j else 0.0 for j in range(3)] for i, (n, m) in enumerate(zip(old, new))]

@@ -30,7 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "regions": {"gaze", "gaussians", "volume", "ops"},
     "mixing": {"regions", "gaze", "codec", "gaussians", "volume"},
     "loading": {"codec", "gaussians"},
-    "views": {"loading", "codec", "rendering", "replay", "packing", "gaussians", "volume", "ops"},
+    "views": {"loading", "codec", "rendering", "regions", "replay", "packing", "gaussians", "volume", "ops"},
     "access": {"views", "frame", "volume"},
     "decoder": {"access", "regions", "views", "codec", "rendering", "gaussians", "volume"},
     "measuring": {"decoder", "codec", "metrics"},
