@@ -72,7 +72,7 @@ class Decoder:
 
         A stream has those of the first model first, and so on.
         """
-        counts = [np.diff(np.searchsorted(each, self._ends)).tolist() for each in rows]
+        counts = [np.diff(each.searchsorted(self._ends)).tolist() for each in rows]
         found: list[list[np.ndarray]] = [[_NOTHING] for _ in models]
         for coder, sizes in zip(self._coders, zip(*counts)):
             for model, size, parts in zip(models, sizes, found):
@@ -84,13 +84,17 @@ class Decoder:
         """Numbers below 2^count [N, ...], int64."""
         return self._bits(counts.ravel(), self._ends * math.prod(counts.shape[1:])).reshape(counts.shape)
 
+    def bits_of(self, rows: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """Numbers below 2^count [n], int64, of those of the N alone whose increasing indices are given."""
+        return self._bits(counts, rows.searchsorted(self._ends))
+
     def bits_of_each(self, counts: np.ndarray) -> np.ndarray:
         """Numbers below 2^count [streams, K] of every stream, int64."""
         return self._bits(counts.ravel(), np.arange(self.streams + 1) * counts.shape[1]).reshape(counts.shape)
 
     def _bits(self, counts: np.ndarray, ends: np.ndarray) -> np.ndarray:
         values = np.zeros(len(counts), np.int64)
-        some = np.flatnonzero(counts)
+        some = np.flatnonzero(counts > 0)  # faster than of the counts
         if len(some) == 0:
             return values
         sizes = np.left_shift(1, np.minimum(counts[some], _MOST_BITS), dtype=np.int32)

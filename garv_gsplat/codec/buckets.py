@@ -22,6 +22,7 @@ _FAR = np.arange(NUM_SIGNED - SIGNED) // 2  # unsigned buckets of the numbers be
 _SIGNED_BITS = np.concatenate([np.zeros(SIGNED, np.int8), _UNSIGNED_BITS[_FAR]])
 _SIGNED_LEAST = np.concatenate([np.arange(SIGNED) - DIRECT, DIRECT + 1 + _UNSIGNED_LEAST[_FAR]]).astype(np.int32)
 _SIGNED_LEAST[SIGNED + 1 :: 2] *= -1
+_FIRST_WITH_BITS = int(np.argmax(_SIGNED_BITS > 0))
 
 
 def split_unsigned(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -57,9 +58,13 @@ def signed_bits(buckets: np.ndarray) -> np.ndarray:
     return _SIGNED_BITS.take(buckets)
 
 
-def join_signed(buckets: np.ndarray, bits: np.ndarray) -> np.ndarray:
-    """The inverse of `split_signed`, int32."""
+def with_bits(buckets: np.ndarray) -> np.ndarray:
+    """Indices of the signed buckets that bits follow: few, of a fit's numbers."""
+    return np.flatnonzero(buckets >= _FIRST_WITH_BITS)
+
+
+def join_signed(buckets: np.ndarray, long: np.ndarray, bits: np.ndarray) -> np.ndarray:
+    """The inverse of `split_signed`, int32, given the bits of those alone that have any, and their indices."""
     values = _SIGNED_LEAST.take(buckets)
-    some = np.flatnonzero(bits)  # few, of a fit's numbers
-    values[some] += np.where(values[some] < 0, -bits[some], bits[some])
+    values[long] += np.where(values[long] < 0, -bits, bits)
     return values

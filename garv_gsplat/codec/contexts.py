@@ -61,7 +61,8 @@ class Contexts:
     def decode(self, coder: Decoder, attributes: np.ndarray) -> np.ndarray:
         """The column [N] that `encode` coded; earlier columns of attributes [N, K] are there already."""
         found = decode_buckets(coder, self.tables, self._index(attributes))
-        return buckets.join_signed(found, coder.bits(buckets.signed_bits(found)))
+        long = buckets.with_bits(found)
+        return buckets.join_signed(found, long, coder.bits_of(long, buckets.signed_bits(found[long])))
 
     def _index(self, attributes: np.ndarray) -> np.ndarray:
         """Which table each row [N] takes."""

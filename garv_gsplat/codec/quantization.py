@@ -139,8 +139,8 @@ def position_exponents(layers: tuple[Layer, ...], layer: np.ndarray, shapes: np.
     lean_t = (1 + xt * xt) + lean_t * lean_t
     tt, xx, yy = (logs + (_column(layers, "mean_step", layer) + SCALE // 2)).T
     sizes = np.stack([xx - SCALE // 4 * _quarters(lean_x), yy, tt - SCALE // 4 * _quarters(lean_t)]).T
-    cells = np.array([each.cells for each in layers], np.int64).reshape(-1, 3)[layer]
-    return np.clip(sizes >> 16, MIN_EXPONENT, cells)
+    cells = np.array([each.cells for each in layers], np.int64).reshape(-1, 3).T[:, layer].T
+    return np.minimum(np.maximum(sizes >> 16, MIN_EXPONENT), cells)
 
 
 def _quarters(lean: np.ndarray) -> np.ndarray:

@@ -52,4 +52,6 @@ def test_signed_buckets_and_bits_give_their_numbers_back():
     found, bits, counts = buckets.split_signed(values)
     assert found.max() < buckets.NUM_SIGNED
     np.testing.assert_array_equal(buckets.signed_bits(found), counts)
-    np.testing.assert_array_equal(buckets.join_signed(found, bits), values)
+    long = buckets.with_bits(found)
+    np.testing.assert_array_equal(long, np.flatnonzero(counts))
+    np.testing.assert_array_equal(buckets.join_signed(found, long, bits[long]), values)
