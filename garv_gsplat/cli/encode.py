@@ -41,6 +41,8 @@ class Encode:
     codec: CodecName = "rans"
     """how the file stores Gaussians: rans by steps that suit each; paper16-8-8 in 16 bits a mean and 8 a number else;
     sog the same numbers as JPEG XL images of a sorted grid (needs garv-gsplat[sog])"""
+    hold_out: int | None = None
+    """leave every so many-th frame out of the fit: it is interpolated where it is shown, and its PSNR told apart"""
     steps: int | None = None
     """steps of the fit; the preset's if not given"""
     start: float | None = None
@@ -130,6 +132,7 @@ class Encode:
             "psnr": self.psnr,
             "num_gaussians": self.num_gaussians,
             "codec": self.codec,
+            "hold_out": self.hold_out,
             "seed": self.seed,
             "deterministic": self.deterministic,
         }
@@ -146,7 +149,7 @@ def _missed(config: FitConfig, video: Video, outcome: EncodeResult) -> str | Non
     from garv_gsplat.fitting.rate import target_bits
 
     if config.psnr is not None:
-        if outcome.psnr >= config.psnr - 0.05:
+        if outcome.psnr_seen >= config.psnr - 0.05:
             return None
         return f"{config.psnr:g} dB are not reached; more steps (--steps) or a larger file (--bpp) come nearer"
     if config.num_gaussians is not None or outcome.bpp <= 1.03 * target_bits(config, video.info) / video.info.pixels:

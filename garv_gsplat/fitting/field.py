@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from garv_gsplat.fitting.config import FitConfig
 from garv_gsplat.fitting.initialization import draw_at_random, draw_from_video
 from garv_gsplat.fitting.parametrization import PARAMETRIZATIONS
+from garv_gsplat.fitting.seen import SeenFrames
 from garv_gsplat.gaussians import VideoGaussians
 from garv_gsplat.ops import PairBudget, accumulate
 from garv_gsplat.volume import VideoInfo
@@ -34,11 +35,11 @@ class GaussianField(nn.Module):
         return len(self.attributes)
 
     @torch.no_grad()
-    def initialize(self, frames: Tensor) -> None:
-        """Start from the video's frames uint8 [T, H, W, C]."""
+    def initialize(self, seen: SeenFrames) -> None:
+        """Start from the frames that are fitted."""
         n = len(self)
         if self.config.parametrization == "log-cholesky":
-            drawn = draw_from_video(frames, n, self.config.seed)
+            drawn = draw_from_video(seen, n, self.config.seed)
             self.attributes.copy_(self.parametrization.inverse(*drawn))
         else:
             self.attributes.copy_(draw_at_random(self.info, n, self.config.seed))

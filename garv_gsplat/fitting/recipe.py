@@ -13,6 +13,7 @@ from garv_gsplat.fitting.field import GaussianField
 from garv_gsplat.fitting.optimizer import GaussianAdam
 from garv_gsplat.fitting.rate import wanted_gaussians
 from garv_gsplat.fitting.relocation import relocate
+from garv_gsplat.fitting.seen import SeenFrames
 
 
 def build_optimizer(field: GaussianField) -> GaussianAdam:
@@ -29,11 +30,11 @@ def adam_for(config: FitConfig, params: list[Tensor]) -> GaussianAdam:
 class FitRecipe:
     """Calls `before_step` and `after_step` around each step of a fit of `steps` steps."""
 
-    def __init__(self, field: GaussianField, steps: int, optimizer: GaussianAdam, frames: Tensor) -> None:
-        """frames: all of the video, uint8 [T, H, W, C] on the field's device."""
-        self.field, self.steps, self.optimizer, self.frames = field, steps, optimizer, frames
+    def __init__(self, field: GaussianField, steps: int, optimizer: GaussianAdam, seen: SeenFrames) -> None:
+        """seen: what is fitted, on the field's device."""
+        self.field, self.steps, self.optimizer, self.seen = field, steps, optimizer, seen
         self.config = config = field.config
-        self.plateau = Plateau(config.plateau_patience, epoch=math.ceil(field.info.frames / config.batch_frames))
+        self.plateau = Plateau(config.plateau_patience, epoch=math.ceil(len(seen) / config.batch_frames))
         self._rates = torch.tensor(config.learning_rates(field.info.channels)).to(field.attributes)
         self._loss: Tensor | None = None
         self._now = torch.zeros_like(self._rates)  # read where it lies by a step that was recorded
@@ -45,7 +46,7 @@ class FitRecipe:
             group["lr"] = self._now
         if self.relocates(step):
             count = wanted_gaussians(self.field, self.mean_loss(), self.factor(step))
-            relocate(self.field, self.optimizer, self.frames, step, self.config.relocated, count)
+            relocate(self.field, self.optimizer, self.seen, step, self.config.relocated, count)
 
     def after_step(self, loss: Tensor) -> None:
         """Count the loss (a scalar tensor), which is read when it is needed."""

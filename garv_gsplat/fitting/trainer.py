@@ -22,6 +22,7 @@ from garv_gsplat.fitting.memory import check_memory
 from garv_gsplat.fitting.rate import gaussians_for
 from garv_gsplat.fitting.recipe import FitRecipe, build_optimizer
 from garv_gsplat.fitting.sampling import FrameSampler
+from garv_gsplat.fitting.seen import seen_frames
 from garv_gsplat.fitting.step import FitStep
 from garv_gsplat.gaussians import VideoGaussians
 from garv_gsplat.video import Video, video_from_array
@@ -94,14 +95,14 @@ def _fit(
     device: torch.device,
     progress: Callable[[FitProgress], None] | None,
 ) -> FitResult:
-    frames = video.frames.to(device)
+    seen = seen_frames(video.frames, config).to(device)
     field = GaussianField(config, video.info, n).to(device)
-    field.initialize(frames)
-    recipe = FitRecipe(field, steps, build_optimizer(field), frames)
+    field.initialize(seen)
+    recipe = FitRecipe(field, steps, build_optimizer(field), seen)
     start = time.perf_counter()
     with _interruptible() as interrupted:
         done = _run(recipe, interrupted, progress)
-        data = finish(field, frames, recipe.mean_loss())
+        data = finish(field, seen, recipe.mean_loss())
     seconds = time.perf_counter() - start
     return FitResult(data, codec.load(data), done, seconds, interrupted.is_set())
 
@@ -112,8 +113,8 @@ def _run(
     progress: Callable[[FitProgress], None] | None,
 ) -> int:
     """Make the steps; returns how many were made."""
-    config, steps, frames = recipe.config, recipe.steps, recipe.frames
-    sampler = FrameSampler(len(frames), config.batch_frames, config.seed, frames.device)
+    config, steps, seen = recipe.config, recipe.steps, recipe.seen
+    sampler = FrameSampler(len(seen), config.batch_frames, config.seed, seen.frames.device)
     make_step = FitStep(recipe)
     for step in range(steps):
         if interrupted.is_set():

@@ -30,7 +30,7 @@ def test_fit_is_named_after_the_video_and_found_from_anywhere(trained: GarvTrain
 
 
 def test_fit_lowers_the_loss(trained: GarvTrainer, configure: Configure):
-    frames = trained.pipeline.datamanager.training_frames() / 255
+    frames = trained.pipeline.datamanager.training_frames().frames / 255
     times = torch.arange(FRAMES) + 0.5
     errors = [(t.pipeline.model.field(times) - frames).square().mean() for t in (start(configure()), trained)]
     assert errors[1] < errors[0] / 4
