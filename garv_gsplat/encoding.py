@@ -46,7 +46,8 @@ class EncodeResult(FileReport):
     def __str__(self) -> str:
         if self.psnr_held_out is None:
             return super().__str__()
-        return f"{super().__str__()}; {self.psnr_seen:.2f} dB of frames seen, {self.psnr_held_out:.2f} dB of those held out"
+        parts = f"{self.psnr_seen:.2f} dB of the frames seen, {self.psnr_held_out:.2f} dB of those held out"
+        return f"{super().__str__()}; {parts}"
 
 
 def read_source(

@@ -9,7 +9,11 @@ from torch import Tensor, nn
 
 from garv_gsplat.fitting.config import FitConfig
 from garv_gsplat.fitting.initialization import draw_at_random, draw_from_video
-from garv_gsplat.fitting.parametrization import PARAMETRIZATIONS
+from garv_gsplat.fitting.parametrization import (
+    MIN_TEMPORAL_SIGMA,
+    MIN_TEMPORAL_SIGMA_HELD_OUT,
+    PARAMETRIZATIONS,
+)
 from garv_gsplat.fitting.seen import SeenFrames
 from garv_gsplat.gaussians import VideoGaussians
 from garv_gsplat.ops import PairBudget, accumulate
@@ -27,7 +31,8 @@ class GaussianField(nn.Module):
         self.config = config
         self.info = info
         self.attributes = nn.Parameter(torch.zeros(num_gaussians, 9 + info.channels))
-        self.parametrization = PARAMETRIZATIONS[config.parametrization](info)
+        shortest = MIN_TEMPORAL_SIGMA if config.hold_out is None else MIN_TEMPORAL_SIGMA_HELD_OUT
+        self.parametrization = PARAMETRIZATIONS[config.parametrization](info, shortest)
         self._pair_budget = PairBudget()
         self._eval_budget = PairBudget()  # apart, or a frame looked at would be taken for a recorded step's
 

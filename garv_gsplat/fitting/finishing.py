@@ -10,6 +10,7 @@ import torch
 from garv_gsplat import codec
 from garv_gsplat.fitting.colors import refit_colors
 from garv_gsplat.fitting.config import FitConfig
+from garv_gsplat.fitting.denoising import fitted_noise
 from garv_gsplat.fitting.field import GaussianField
 from garv_gsplat.fitting.rate import best_step, numbers_of, target_bits
 from garv_gsplat.fitting.seen import SeenFrames
@@ -40,12 +41,14 @@ def finish(field: GaussianField, seen: SeenFrames, mean_squared_error: float) ->
 
 def _finish_by_step(field: GaussianField, seen: SeenFrames, mean_squared_error: float) -> bytes:
     gaussians, config = field.gaussians(), field.config
-    step = min(max(best_step(field.info, len(field), mean_squared_error), _STEPS[0]), _STEPS[1])
+    # All but the noise taken up is not in the field; rounding has to stay below that.
+    error = fitted_noise(field, mean_squared_error) if config.denoise else mean_squared_error
+    step = min(max(best_step(field.info, len(field), error), _STEPS[0]), _STEPS[1])
     tried: list[tuple[float, float]] = []  # logarithms of steps, and how much too large or too good the file was
     files = []
     for _ in range(_TRIES):
         files.append(_encode(gaussians, config.codec, step, seen))
-        if config.num_gaussians is not None:
+        if config.num_gaussians is not None or config.denoise:
             return files[-1]
         missed = _too_good(files[-1], seen, config) if config.psnr else _too_large(files[-1], field)
         tried.append((math.log2(step), missed.by))
@@ -58,7 +61,7 @@ def _finish_by_step(field: GaussianField, seen: SeenFrames, mean_squared_error: 
 
 def _finish_by_number(field: GaussianField, seen: SeenFrames) -> bytes:
     gaussians, config = field.gaussians(), field.config
-    target = math.inf if config.num_gaussians or config.psnr else target_bits(config, field.info)
+    target = math.inf if config.num_gaussians or config.psnr or config.denoise else target_bits(config, field.info)
     for _ in range(_TRIES):
         data = _encode(gaussians, config.codec, None, seen)
         if 8 * len(data) <= MOST * target:

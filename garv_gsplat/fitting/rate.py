@@ -44,7 +44,7 @@ def gaussians_for(config: FitConfig, info: VideoInfo) -> int:
 def most_gaussians(config: FitConfig, info: VideoInfo) -> int:
     """How many Gaussians a fit of this video may come to have."""
     codec = _BITS[config.codec]
-    if config.psnr is not None:
+    if config.psnr is not None or config.denoise:
         return math.ceil(_count(config, info, codec.usual) * _CHANGE[1] ** config.relocations)
     return config.num_gaussians or _count(config, info, codec.fewest)
 
@@ -65,13 +65,18 @@ def wanted_gaussians(field: GaussianField, mean_squared_error: float, factor: fl
     expected = mean_squared_error / (1 + _ANNEALED * factor)
     if config.psnr is not None:
         rounded = expected * (1 + ROUNDING_SHARE / 2)
-        wanted = round(count * (rounded / 10 ** (-config.psnr / 10)) ** _GAUSSIANS_PER_ERROR)
+        wanted = count * (rounded / 10 ** (-config.psnr / 10)) ** _GAUSSIANS_PER_ERROR
     else:
         step = best_step(field.info, count, expected) if find_codec(config.codec).has_step else None
         bits = forecast_bits(field.gaussians(), config.codec, step)
         wanted = _count(config, field.info, max(_BITS[config.codec].fewest, bits))
+    return changed(count, wanted)
+
+
+def changed(count: int, wanted: float) -> int:
+    """The number of Gaussians on the way from `count` to `wanted` that a fit can take at a time."""
     low, high = (round(change * count) for change in _CHANGE)
-    return max(1, min(max(low, wanted), high))
+    return max(1, min(max(low, round(wanted)), high))
 
 
 def best_step(info: VideoInfo, count: int, mean_squared_error: float) -> float:

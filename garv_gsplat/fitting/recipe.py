@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from garv_gsplat.fitting.config import FitConfig
+from garv_gsplat.fitting.denoising import whitening_gaussians
 from garv_gsplat.fitting.field import GaussianField
 from garv_gsplat.fitting.optimizer import GaussianAdam
 from garv_gsplat.fitting.rate import wanted_gaussians
@@ -45,8 +46,7 @@ class FitRecipe:
         for group in self.optimizer.param_groups:
             group["lr"] = self._now
         if self.relocates(step):
-            count = wanted_gaussians(self.field, self.mean_loss(), self.factor(step))
-            relocate(self.field, self.optimizer, self.seen, step, self.config.relocated, count)
+            relocate(self.field, self.optimizer, self.seen, step, self.config.relocated, self._wanted(step))
 
     def after_step(self, loss: Tensor) -> None:
         """Count the loss (a scalar tensor), which is read when it is needed."""
@@ -57,6 +57,11 @@ class FitRecipe:
     def mean_loss(self) -> float:
         """Mean loss of the last steps, about twenty of them; waits for the device."""
         return math.inf if self._loss is None else float(self._loss)
+
+    def _wanted(self, step: int) -> int:
+        if self.config.denoise:
+            return whitening_gaussians(self.field, self.seen)
+        return wanted_gaussians(self.field, self.mean_loss(), self.factor(step))
 
     def relocates(self, step: int) -> bool:
         """Whether Gaussians move before this step: `relocations` times, evenly over the middle of the fit."""
