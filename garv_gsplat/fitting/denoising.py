@@ -1,4 +1,4 @@
-"""A fit that leaves noise out: it takes as many Gaussians as make what is left white."""
+"""A fit that leaves noise out: it takes as many Gaussians as make what is left white (see docs/denoising.md)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,18 @@ from garv_gsplat.fitting.seen import SeenFrames
 PIXELS_LOOKED_AT = 1 << 24  # each time, of frames evenly apart
 _PIXELS_AT_ONCE = 1 << 19
 _GAUSSIANS_PER_CORRELATION = 8.0  # an exponent: about 8 % more Gaussians for a correlation of 1 %
+# Steps of full size leave the numbers off their best by so many times the noise that the best would take up, as in the
+# misadjustment of stochastic gradients (Widrow et al., 1976), which is in proportion to how many numbers there are.
+_MISADJUSTMENT = 2.0
 
 
-def whitening_gaussians(field: GaussianField, seen: SeenFrames) -> int:
-    """How many Gaussians the field should have for what it leaves to come nearer to white noise."""
-    return changed(len(field), len(field) * (1 + neighbour_correlation(field, seen)) ** _GAUSSIANS_PER_CORRELATION)
+def whitening_gaussians(field: GaussianField, seen: SeenFrames, factor: float) -> int:
+    """How many Gaussians the field should have for what it leaves to come nearer to white noise.
+
+    factor: of the steps' size; what their size adds to the correlation does not count, as it will be gone at the end.
+    """
+    correlation = neighbour_correlation(field, seen) - _MISADJUSTMENT * factor * fitted_noise(field, 1.0)
+    return changed(len(field), len(field) * (1 + correlation) ** _GAUSSIANS_PER_CORRELATION)
 
 
 def fitted_noise(field: GaussianField, mean_squared_error: float) -> float:

@@ -9,8 +9,8 @@ from garv_gsplat.volume import VideoInfo
 
 MIN_SPATIAL_SIGMA = 0.25  # pixels; narrower Gaussians fall between the pixel centres and get no gradient
 MIN_TEMPORAL_SIGMA = 0.25  # frames; likewise
-# Frames, where some are held out: a shorter Gaussian lives in one or two frames that are seen, so that nothing tells how
-# it moves, and dies between them. docs/interpolation.md has what other floors give.
+# Frames, where some are held out: a shorter Gaussian lives in one or two frames that are seen, so that nothing tells
+# how it moves, and dies between them. docs/interpolation.md has what other floors give.
 MIN_TEMPORAL_SIGMA_HELD_OUT = 1.5
 _WIDEST = 4.0  # of the volume, as a sigma: such a Gaussian is the same everywhere
 _OUTSIDE = 0.1  # of the volume's size that means may lie outside of it on each side

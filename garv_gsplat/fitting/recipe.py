@@ -60,7 +60,7 @@ class FitRecipe:
 
     def _wanted(self, step: int) -> int:
         if self.config.denoise:
-            return whitening_gaussians(self.field, self.seen)
+            return whitening_gaussians(self.field, self.seen, self.factor(step))
         return wanted_gaussians(self.field, self.mean_loss(), self.factor(step))
 
     def relocates(self, step: int) -> bool:

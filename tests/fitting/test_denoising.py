@@ -56,7 +56,10 @@ def test_white_noise_is_not_correlated_and_a_video_is():
 
 
 def test_the_number_follows_the_correlation_and_changes_by_little_at_a_time():
-    assert whitening_gaussians(grey_field(), seen(CLEAN.float())) == 115
+    video, white = seen(CLEAN.float()), seen(100 + 30 * torch.sign(noise(1.0)))
+    assert whitening_gaussians(grey_field(), video, factor=1.0) == 115
+    assert whitening_gaussians(grey_field(), white, factor=0.0) == pytest.approx(100, abs=3)
+    assert whitening_gaussians(grey_field(1000), white, factor=1.0) == 850
 
 
 def test_the_noise_that_is_taken_up_goes_with_the_number():
