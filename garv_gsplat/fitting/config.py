@@ -29,7 +29,7 @@ class FitConfig:
     hold_out: int | None = None
     """every so many-th frame is left out of the fit and interpolated when decoded; 2 leaves out every other one"""
     denoise: bool = False
-    """as many Gaussians as leave nothing but noise, which the file then lacks; bpp only says how many to start with"""
+    """as many Gaussians as leave nothing but noise, which the file then lacks; overrides bpp"""
     codec: CodecName = "rans"
     """how the file stores Gaussians: rans by steps that suit each; paper16-8-8 in 16 bits a mean and 8 a number else;
     sog the same numbers as JPEG XL images of a sorted grid (needs garv-gsplat[sog])"""

@@ -31,7 +31,7 @@ def with_noise(sigma: float) -> torch.Tensor:
 
 @functools.lru_cache
 def denoised(sigma: float) -> VideoGaussians:
-    config = FitConfig(denoise=True, bpp=1.0, batch_frames=4)
+    config = FitConfig(denoise=True, batch_frames=4)
     return load(fit(with_noise(sigma), config, steps=200, device="cpu").data)
 
 

@@ -23,7 +23,7 @@ class Interpolation(Experiment):
     """Frames 1, 3, 5 and so on are held out of the fit, all but the last, and decoded as every other frame is. PSNR is
     the mean over frames seen, over those held out, and of the average of the two source frames beside each of these."""
 
-    bpp: float = 0.15
+    bpp: float = 0.3
     """rate of the files"""
 
     name: ClassVar[str] = "interpolation"
