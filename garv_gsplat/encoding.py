@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from garv_gsplat.codec import find_codec, save, with_tracks
-from garv_gsplat.fitting import FitConfig, FitProgress, FitResult, check_memory, fit
-from garv_gsplat.measuring import FileReport, report
+from garv_gsplat.fitting import FitConfig, FitProgress, FitResult, check_memory, fit, held_out
+from garv_gsplat.measuring import FileReport, compare, report
 from garv_gsplat.video import (
     Video,
     VideoError,
@@ -34,10 +34,20 @@ class EncodeResult(FileReport):
     steps: int
     """steps that were made"""
     num_gaussians: int
+    psnr_held_out: float | None
+    """dB of the frames that were held out, mean over these; None where there are none"""
+    psnr_seen: float
+    """dB of the others"""
     interrupted: bool
     """whether Ctrl-C ended the fit early"""
     notes: tuple[str, ...]
     """what the user should know about how the source was taken, one line each: a file cut short, 10 bits as 8"""
+
+    def __str__(self) -> str:
+        if self.psnr_held_out is None:
+            return super().__str__()
+        parts = f"{self.psnr_seen:.2f} dB of the frames seen, {self.psnr_held_out:.2f} dB of those held out"
+        return f"{super().__str__()}; {parts}"
 
 
 def read_source(
@@ -111,8 +121,15 @@ def encode(
     save(path, with_tracks(result.data, video.tracks))
     if on_saved is not None:
         on_saved(result)
+    measured = report(path, video.frames, device)
+    psnr_seen, psnr_held_out = measured.psnr, None
+    if config.hold_out is not None and (out := held_out(video.info.frames, config.hold_out)).any():
+        psnrs = compare(path, video.frames, device).psnr
+        psnr_seen, psnr_held_out = psnrs[~out].mean().item(), psnrs[out].mean().item()
     return EncodeResult(
-        **vars(report(path, video.frames, device)),
+        **vars(measured),
+        psnr_seen=psnr_seen,
+        psnr_held_out=psnr_held_out,
         fit_seconds=result.seconds,
         steps=result.steps,
         num_gaussians=len(result.gaussians),

@@ -37,6 +37,22 @@ def test_notes_on_the_source_come_back(tmp_path):
     assert any("damaged" in note for note in result.notes)
 
 
+def test_frames_that_are_held_out_are_told_apart(tmp_path):
+    result = garv.encode(
+        FRAMES, tmp_path / "v.garv", garv.FitConfig(num_gaussians=40, hold_out=3), steps=3, device="cpu"
+    )
+    psnr = measuring.compare(tmp_path / "v.garv", torch.from_numpy(FRAMES), "cpu").psnr
+    assert result.psnr_held_out == pytest.approx(psnr[2].item())
+    assert result.psnr_seen == pytest.approx(psnr[[0, 1, 3]].mean().item())
+    assert f"{result.psnr_seen:.2f} dB of the frames seen, {psnr[2]:.2f} dB of those held out" in str(result)
+
+
+@pytest.mark.parametrize("config", [CONFIG, garv.FitConfig(num_gaussians=40, hold_out=4)])
+def test_where_none_is_held_out_there_is_no_more_to_tell(tmp_path, config):
+    result = garv.encode(FRAMES, tmp_path / "v.garv", config, steps=3, device="cpu")
+    assert (result.psnr_seen, result.psnr_held_out) == (result.psnr, None) and "held out" not in str(result)
+
+
 def test_the_video_itself_is_not_overwritten(tmp_path):
     source = media.make_video(tmp_path / "v.mp4", media.pattern(2))
     before = source.read_bytes()

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from garv_gsplat import VideoError, VideoInfo, load
+from garv_gsplat.fitting import FitConfig, seen_frames
 from garv_gsplat.fitting.initialization import draw_from_video
-from garv_gsplat.fitting.parametrization import LogCholesky
+from garv_gsplat.fitting.parametrization import MIN_TEMPORAL_SIGMA, LogCholesky
 from tests import media
 from tests.test_examples import EXAMPLES, size_of
 
@@ -22,7 +23,9 @@ EXPERIMENTS = {
     "cholesky": "Cholesky",
     "davis": "Davis",
     "decoding_cost": "DecodingCost",
+    "denoising": "Denoising",
     "foveation": "Foveation",
+    "interpolation": "Interpolation",
     "line_scan": "LineScan",
     "partial_decoding": "PartialDecoding",
     "peer": "Peer",
@@ -142,9 +145,9 @@ def test_cholesky(clip, tmp_path):
 
 def test_rotation_and_scale_start_from_the_same_gaussians():
     info = VideoInfo(64, 48, 8)
-    start = draw_from_video(torch.from_numpy(media.pattern(8)), 30, seed=0)
+    start = draw_from_video(seen_frames(torch.from_numpy(media.pattern(8)), FitConfig()), 30, seed=0)
     other = import_module("rotation_scale").RotationScale(info)
-    first, second = (way(way.inverse(*start)) for way in (LogCholesky(info), other))
+    first, second = (way(way.inverse(*start)) for way in (LogCholesky(info, MIN_TEMPORAL_SIGMA), other))
     for a, b in zip(first, second):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)  # a logarithm and its exponential in float32
 

@@ -41,6 +41,10 @@ class Encode:
     codec: CodecName = "rans"
     """how the file stores Gaussians: rans by steps that suit each; paper16-8-8 in 16 bits a mean and 8 a number else;
     sog the same numbers as JPEG XL images of a sorted grid (needs garv-gsplat[sog])"""
+    denoise: bool = False
+    """fit the video without its noise, in place of bpp; PSNR is told against the noisy frames, so is not high"""
+    hold_out: int | None = None
+    """leave every so many-th frame out of the fit: it is interpolated where it is shown, and its PSNR told apart"""
     steps: int | None = None
     """steps of the fit; the preset's if not given"""
     start: float | None = None
@@ -130,6 +134,8 @@ class Encode:
             "psnr": self.psnr,
             "num_gaussians": self.num_gaussians,
             "codec": self.codec,
+            "denoise": self.denoise,
+            "hold_out": self.hold_out,
             "seed": self.seed,
             "deterministic": self.deterministic,
         }
@@ -146,10 +152,14 @@ def _missed(config: FitConfig, video: Video, outcome: EncodeResult) -> str | Non
     from garv_gsplat.fitting.rate import target_bits
 
     if config.psnr is not None:
-        if outcome.psnr >= config.psnr - 0.05:
+        if outcome.psnr_seen >= config.psnr - 0.05:
             return None
         return f"{config.psnr:g} dB are not reached; more steps (--steps) or a larger file (--bpp) come nearer"
-    if config.num_gaussians is not None or outcome.bpp <= 1.03 * target_bits(config, video.info) / video.info.pixels:
+    if (
+        config.num_gaussians is not None
+        or config.denoise
+        or outcome.bpp <= 1.03 * target_bits(config, video.info) / video.info.pixels
+    ):
         return None
     wanted = f"{config.bpp:g} bpp" if config.size is None else f"{config.size:,} bytes"
     return f"{wanted} cannot be reached: no file of this video is smaller"

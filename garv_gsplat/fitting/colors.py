@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from garv_gsplat.fitting.seen import SeenFrames
 from garv_gsplat.ops import PairBudget, accumulate
 
 _WEIGHT_TAU = 1 / 1024  # a Gaussian is left out of a tile where its weight stays below this
@@ -18,17 +19,17 @@ def refit_colors(
     means: Tensor,  # [N, 3]
     cholesky: Tensor,  # [N, 6]
     colors: Tensor,  # [N, C] to start from
-    frames: Tensor,  # [T, H, W, C] uint8
+    seen: SeenFrames,
     *,
     iterations: int = 8,
     batch_frames: int = 8,
 ) -> Tensor:
-    """Colours [N, C] that come nearer to the frames; all in pixels and frames.
+    """Colours [N, C] that come nearer to the frames seen; all in pixels and frames.
 
     Conjugate gradients on the normal equations (Hestenes and Stiefel, 1952), each Gaussian scaled by its own size;
     every iteration renders the video once and takes its gradient once.
     """
-    system = _Normal(means, cholesky, frames, batch_frames)
+    system = _Normal(means, cholesky, seen, batch_frames)
     sizes = (cholesky[:, 0] * cholesky[:, 3] * cholesky[:, 5])[:, None]
     residual = -system.gradient(colors, against_frames=True)
     scaled = residual / sizes
@@ -47,24 +48,23 @@ def refit_colors(
 class _Normal:
     """A^T A and A^T f, where A renders colours and f are the frames."""
 
-    def __init__(self, means: Tensor, cholesky: Tensor, frames: Tensor, batch_frames: int) -> None:
+    def __init__(self, means: Tensor, cholesky: Tensor, seen: SeenFrames, batch_frames: int) -> None:
         self._geometry = (means, cholesky)
         self._cutoffs = torch.full_like(means[:, 0], -2 * math.log(_WEIGHT_TAU))
-        self._frames, self._batch = frames, batch_frames
+        self._seen, self._batch = seen, batch_frames
         self._budget = PairBudget()
 
     def gradient(self, colors: Tensor, *, against_frames: bool) -> Tensor:
         """A^T (A colors - f), or A^T A colors [N, C]."""
-        height, width = self._frames.shape[1:3]
+        height, width = self._seen.frames.shape[1:3]
         total = torch.zeros_like(colors)
-        for frames in torch.arange(len(self._frames), device=colors.device).split(self._batch):
-            times = frames + 0.5
+        for frames, times in zip(self._seen.frames.split(self._batch), self._seen.times.split(self._batch)):
             lists = self._budget.bin(*self._geometry, self._cutoffs, times, width, height)
             with torch.enable_grad():
                 variable = colors.detach().requires_grad_(True)
                 image = accumulate(*self._geometry, variable, self._cutoffs, times, *lists, width, height)
             error = image.detach()
             if against_frames:
-                error = error - self._frames[frames].float() / 255
+                error = error - frames.float() / 255
             total += torch.autograd.grad(image, variable, error)[0]
         return total

@@ -26,6 +26,10 @@ class FitConfig:
     """quality of the file in dB, whatever its size; overrides bpp"""
     num_gaussians: int | None = None
     """number of Gaussians, whatever the size of the file; overrides bpp"""
+    hold_out: int | None = None
+    """every so many-th frame is left out of the fit and interpolated when decoded; 2 leaves out every other one"""
+    denoise: bool = False
+    """as many Gaussians as leave nothing but noise, which the file then lacks; overrides bpp"""
     codec: CodecName = "rans"
     """how the file stores Gaussians: rans by steps that suit each; paper16-8-8 in 16 bits a mean and 8 a number else;
     sog the same numbers as JPEG XL images of a sorted grid (needs garv-gsplat[sog])"""
@@ -85,8 +89,12 @@ class FitConfig:
             raise ValueError(f"size must be at least 1 byte, got {self.size}")
         if self.psnr is not None and not 0 < self.psnr < inf:
             raise ValueError(f"psnr must be a positive number of dB, got {self.psnr}")
-        if sum(wanted is not None for wanted in (self.size, self.psnr, self.num_gaussians)) > 1:
-            raise ValueError("size, psnr and num_gaussians each decide how many Gaussians there are: give one of them")
+        if sum(wanted is not None for wanted in (self.size, self.psnr, self.num_gaussians)) + self.denoise > 1:
+            raise ValueError(
+                "size, psnr, num_gaussians and denoise each decide how many Gaussians there are: give one of them"
+            )
+        if self.hold_out is not None and self.hold_out < 2:
+            raise ValueError(f"hold_out must be at least 2, every other frame, got {self.hold_out}")
         if self.batch_frames < 1:
             raise ValueError(f"batch_frames must be at least 1, got {self.batch_frames}")
         for name in ("warmup", "relocated"):

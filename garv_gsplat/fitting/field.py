@@ -9,7 +9,12 @@ from torch import Tensor, nn
 
 from garv_gsplat.fitting.config import FitConfig
 from garv_gsplat.fitting.initialization import draw_at_random, draw_from_video
-from garv_gsplat.fitting.parametrization import PARAMETRIZATIONS
+from garv_gsplat.fitting.parametrization import (
+    MIN_TEMPORAL_SIGMA,
+    MIN_TEMPORAL_SIGMA_HELD_OUT,
+    PARAMETRIZATIONS,
+)
+from garv_gsplat.fitting.seen import SeenFrames
 from garv_gsplat.gaussians import VideoGaussians
 from garv_gsplat.ops import PairBudget, accumulate
 from garv_gsplat.volume import VideoInfo
@@ -26,7 +31,8 @@ class GaussianField(nn.Module):
         self.config = config
         self.info = info
         self.attributes = nn.Parameter(torch.zeros(num_gaussians, 9 + info.channels))
-        self.parametrization = PARAMETRIZATIONS[config.parametrization](info)
+        shortest = MIN_TEMPORAL_SIGMA if config.hold_out is None else MIN_TEMPORAL_SIGMA_HELD_OUT
+        self.parametrization = PARAMETRIZATIONS[config.parametrization](info, shortest)
         self._pair_budget = PairBudget()
         self._eval_budget = PairBudget()  # apart, or a frame looked at would be taken for a recorded step's
 
@@ -34,11 +40,11 @@ class GaussianField(nn.Module):
         return len(self.attributes)
 
     @torch.no_grad()
-    def initialize(self, frames: Tensor) -> None:
-        """Start from the video's frames uint8 [T, H, W, C]."""
+    def initialize(self, seen: SeenFrames) -> None:
+        """Start from the frames that are fitted."""
         n = len(self)
         if self.config.parametrization == "log-cholesky":
-            drawn = draw_from_video(frames, n, self.config.seed)
+            drawn = draw_from_video(seen, n, self.config.seed)
             self.attributes.copy_(self.parametrization.inverse(*drawn))
         else:
             self.attributes.copy_(draw_at_random(self.info, n, self.config.seed))

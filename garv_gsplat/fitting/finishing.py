@@ -12,8 +12,10 @@ from torch import Tensor
 from garv_gsplat import codec
 from garv_gsplat.fitting.colors import refit_colors
 from garv_gsplat.fitting.config import FitConfig
+from garv_gsplat.fitting.denoising import fitted_noise
 from garv_gsplat.fitting.field import GaussianField
 from garv_gsplat.fitting.rate import best_step, numbers_of, target_bits
+from garv_gsplat.fitting.seen import SeenFrames
 from garv_gsplat.gaussians import VideoGaussians, energies
 from garv_gsplat.metrics import psnr_per_frame
 from garv_gsplat.rendering import rasterization
@@ -24,10 +26,11 @@ _TRIES = 8
 _ITERATIONS = 6  # of the colours; more gain nothing
 _FRAMES_AT_ONCE = 4
 _STEPS = (0.02, 4.0)
+_OF_FITTED_NOISE = 0.25  # the error that rounding goes by, where noise is left out: all of it costs 0.15 dB more
 _DB_PER_DOUBLING = 1.5  # of the step, about
 
 
-def finish(field: GaussianField, frames: Tensor, mean_squared_error: float) -> bytes:
+def finish(field: GaussianField, seen: SeenFrames, mean_squared_error: float) -> bytes:
     """The file of a fitted video, which leaves the given error; the field stays as it is, so that a fit can go on.
 
     Geometry is rounded first, then the colours are fitted to it anew and rounded: that takes back a good part of what
@@ -35,20 +38,23 @@ def finish(field: GaussianField, frames: Tensor, mean_squared_error: float) -> b
     how many Gaussians of the least energy are left out.
     """
     if codec.find_codec(field.config.codec).has_step:
-        return _finish_by_step(field, frames, mean_squared_error)
-    return _finish_by_number(field, frames)
+        return _finish_by_step(field, seen, mean_squared_error)
+    return _finish_by_number(field, seen)
 
 
-def _finish_by_step(field: GaussianField, frames: Tensor, mean_squared_error: float) -> bytes:
+def _finish_by_step(field: GaussianField, seen: SeenFrames, mean_squared_error: float) -> bytes:
     gaussians, config = field.gaussians(), field.config
-    step = min(max(best_step(config, field.info, len(field), mean_squared_error), _STEPS[0]), _STEPS[1])
+    error = mean_squared_error
+    if config.denoise:  # what is left is noise, which the file is not to come near to
+        error = _OF_FITTED_NOISE * fitted_noise(field, mean_squared_error)
+    step = min(max(best_step(config, field.info, len(field), error), _STEPS[0]), _STEPS[1])
     tried: list[tuple[float, float]] = []  # logarithms of steps, and how much too large or too good the file was
     files = []
     for _ in range(_TRIES):
-        files.append(_encode(gaussians, config.codec, step, frames))
-        if config.num_gaussians is not None:
+        files.append(_encode(gaussians, config.codec, step, seen))
+        if config.num_gaussians is not None or config.denoise:
             return files[-1]
-        missed = _too_good(files[-1], frames, config) if config.psnr else _too_large(files[-1], field)
+        missed = _too_good(files[-1], seen, config) if config.psnr else _too_large(files[-1], field)
         tried.append((math.log2(step), missed.by))
         if abs(missed.by) <= missed.allowed:
             break
@@ -57,11 +63,11 @@ def _finish_by_step(field: GaussianField, frames: Tensor, mean_squared_error: fl
     return files[nearest]
 
 
-def _finish_by_number(field: GaussianField, frames: Tensor) -> bytes:
+def _finish_by_number(field: GaussianField, seen: SeenFrames) -> bytes:
     gaussians, config = field.gaussians(), field.config
-    target = math.inf if config.num_gaussians or config.psnr else target_bits(config, field.info)
+    target = math.inf if config.num_gaussians or config.psnr or config.denoise else target_bits(config, field.info)
     for _ in range(_TRIES):
-        data = _encode(gaussians, config.codec, None, frames)
+        data = _encode(gaussians, config.codec, None, seen)
         if 8 * len(data) <= MOST * target:
             break
         kept = max(1, math.floor(len(gaussians) * 0.5 * (LEAST + MOST) * target / (8 * len(data))))
@@ -84,8 +90,8 @@ def _too_large(data: bytes, field: GaussianField) -> _Missed:
     return _Missed(excess, 0.5 * (MOST - LEAST) * target, numbers_of(field.info) * len(field))
 
 
-def _too_good(data: bytes, frames: Tensor, config: FitConfig) -> _Missed:
-    excess = _quality(codec.load(data).to(frames.device), frames) - (config.psnr + ABOVE / 2)
+def _too_good(data: bytes, seen: SeenFrames, config: FitConfig) -> _Missed:
+    excess = _quality(codec.load(data).to(seen.frames.device), seen) - (config.psnr + ABOVE / 2)
     return _Missed(excess, ABOVE / 2, _DB_PER_DOUBLING)
 
 
@@ -98,22 +104,22 @@ def _next(tried: list[tuple[float, float]], slope: float) -> float:
     return over[0] + (under[0] - over[0]) * over[1] / (over[1] - under[1])
 
 
-def _quality(gaussians: VideoGaussians, frames: Tensor) -> float:
-    """Mean PSNR of 8-bit frames."""
-    pairs = zip(shown_frames(gaussians), frames.split(_FRAMES_AT_ONCE))
+def _quality(gaussians: VideoGaussians, seen: SeenFrames) -> float:
+    """Mean PSNR of 8-bit frames, of those seen."""
+    pairs = zip(shown_frames(gaussians, seen.times / gaussians.info.frames), seen.frames.split(_FRAMES_AT_ONCE))
     return torch.cat([psnr_per_frame(shown, wanted) for shown, wanted in pairs]).mean().item()
 
 
-def shown_frames(gaussians: VideoGaussians) -> Iterator[Tensor]:
-    """All frames as they are decoded, a few at a time: uint8 [B, H, W, C]."""
-    for times in torch.tensor(gaussians.info.frame_centers()).split(_FRAMES_AT_ONCE):
-        yield (rasterization(gaussians, times.tolist()).clamp(0, 1) * 255 + 0.5).to(torch.uint8)
+def shown_frames(gaussians: VideoGaussians, times: Tensor) -> Iterator[Tensor]:
+    """Frames at `times` [B] in the unit cube as they are decoded, a few at a time: uint8 [B, H, W, C]."""
+    for some in times.split(_FRAMES_AT_ONCE):
+        yield (rasterization(gaussians, some).clamp(0, 1) * 255 + 0.5).to(torch.uint8)
 
 
-def _encode(gaussians: VideoGaussians, name: str, step: float | None, frames: Tensor) -> bytes:
+def _encode(gaussians: VideoGaussians, name: str, step: float | None, seen: SeenFrames) -> bytes:
     """The file of Gaussians rounded by a codec, their colours fitted to that."""
     chosen = codec.find_codec(name)
     levels = chosen.round(gaussians, step)
-    rounded = chosen.dequantize(levels).to(frames.device)
-    colors = refit_colors(*rounded.in_pixels(), rounded.colors, frames, iterations=_ITERATIONS)
+    rounded = chosen.dequantize(levels).to(seen.frames.device)
+    colors = refit_colors(*rounded.in_pixels(), rounded.colors, seen, iterations=_ITERATIONS)
     return codec.encode_levels(chosen.with_colors(levels, colors), name)

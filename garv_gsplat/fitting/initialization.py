@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from garv_gsplat.fitting.seen import SeenFrames
 from garv_gsplat.gaussians import neighbour_order
 from garv_gsplat.volume import VideoInfo
 
@@ -17,24 +18,24 @@ _WHOLE = 2.0**60  # what the weights that are drawn by are scaled to; their sum 
 _BLUR = 9  # pixels; the gradient is smoothed so that it tells the density around a pixel, not at it
 
 
-def draw_from_video(frames: Tensor, n: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+def draw_from_video(seen: SeenFrames, n: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     """Means [N, 3], Cholesky factors [N, 6] and colours [N, C] in pixels and frames, drawn by the image gradient.
 
-    frames: uint8 [T, H, W, C]; the results are on its device.
+    The results are on the frames' device.
     """
-    count, height, width = frames.shape[:3]
+    frames, (count, height, width) = seen.frames, seen.frames.shape[:3]
     generator = torch.Generator().manual_seed(seed)
     totals = torch.stack([_detail(frame).sum(dtype=torch.float64) for frame in frames])
     total = totals.sum().clamp(min=1e-12)
     share = GRADIENT_PART * totals / total + (1 - GRADIENT_PART) / count
     per_frame = torch.multinomial(share.cpu(), n, replacement=True, generator=generator).bincount(minlength=count)
     means, sigmas, colors = [], [], []
-    for k, drawn in enumerate(per_frame.tolist()):
+    for k, (drawn, time) in enumerate(zip(per_frame.tolist(), seen.times.tolist())):
         density = GRADIENT_PART * _detail(frames[k]) / total + (1 - GRADIENT_PART) / (count * height * width)
         pixel = draw_indices(density.flatten().double(), torch.rand(drawn, generator=generator, dtype=torch.float64))
         jitter = torch.rand(drawn, 3, generator=generator).to(frames.device)
         y, x = pixel // width, pixel % width
-        means.append(torch.stack([x, y, torch.full_like(x, k)], 1) + jitter)
+        means.append(torch.stack([x, y, torch.full_like(x, time - 0.5, dtype=torch.float32)], 1) + jitter)
         sigmas.append(_spacing(density.flatten()[pixel] * n))
         colors.append(frames[k, y, x].float() * (START_COLOR / 255))
     sigma = torch.cat(sigmas).clamp(0.5, max(width, height) / 4)

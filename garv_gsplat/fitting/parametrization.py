@@ -9,10 +9,12 @@ from garv_gsplat.volume import VideoInfo
 
 MIN_SPATIAL_SIGMA = 0.25  # pixels; narrower Gaussians fall between the pixel centres and get no gradient
 MIN_TEMPORAL_SIGMA = 0.25  # frames; likewise
+# Frames, where some are held out: a shorter Gaussian lives in one or two frames that are seen, so that nothing tells
+# how it moves, and dies between them. docs/interpolation.md has what other floors give.
+MIN_TEMPORAL_SIGMA_HELD_OUT = 1.5
 _WIDEST = 4.0  # of the volume, as a sigma: such a Gaussian is the same everywhere
 _OUTSIDE = 0.1  # of the volume's size that means may lie outside of it on each side
 _BOUND = 0.5  # what GaussianImage adds to its diagonal entries
-_MIN_SIGMAS = torch.tensor([MIN_TEMPORAL_SIGMA, MIN_SPATIAL_SIGMA, MIN_SPATIAL_SIGMA])  # of l_tt, l_xx, l_yy
 
 
 class LogCholesky(nn.Module):
@@ -21,13 +23,13 @@ class LogCholesky(nn.Module):
     A step of a logarithm or a ratio means the same to a small Gaussian and to a wide one.
     """
 
-    def __init__(self, info: VideoInfo) -> None:
+    def __init__(self, info: VideoInfo, min_temporal_sigma: float) -> None:
         super().__init__()
         size = torch.tensor([info.width, info.height, info.frames], dtype=torch.float32)
         # Constants live beside the parameters: an upload in each step would wait for the step before.
         self.register_buffer("_low", -_OUTSIDE * size, persistent=False)
         self.register_buffer("_high", (1 + _OUTSIDE) * size, persistent=False)
-        self.register_buffer("_floor", _MIN_SIGMAS.log(), persistent=False)
+        self.register_buffer("_floor", _min_sigmas(min_temporal_sigma).log(), persistent=False)
         self.register_buffer("_ceiling", (_WIDEST * size[[2, 0, 1]]).log(), persistent=False)
 
     def forward(self, attributes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -52,11 +54,11 @@ class LogCholesky(nn.Module):
 class GaussianImage(nn.Module):
     """GaussianImage's (ECCV 2024): atanh of positions in [-1, 1], and Cholesky entries, a half less on the diagonal."""
 
-    def __init__(self, info: VideoInfo) -> None:
+    def __init__(self, info: VideoInfo, min_temporal_sigma: float) -> None:
         super().__init__()
         half = torch.tensor([info.width, info.height, info.frames], dtype=torch.float32) / 2
         self.register_buffer("_half", half, persistent=False)
-        self.register_buffer("_floor", _MIN_SIGMAS - _BOUND, persistent=False)
+        self.register_buffer("_floor", _min_sigmas(min_temporal_sigma) - _BOUND, persistent=False)
 
     def forward(self, attributes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """As `LogCholesky.forward`."""
@@ -76,6 +78,11 @@ class GaussianImage(nn.Module):
 
 
 PARAMETRIZATIONS = {"log-cholesky": LogCholesky, "gaussian-image": GaussianImage}
+
+
+def _min_sigmas(temporal: float) -> Tensor:
+    """Of l_tt, l_xx, l_yy."""
+    return torch.tensor([temporal, MIN_SPATIAL_SIGMA, MIN_SPATIAL_SIGMA])
 
 
 def _split(attributes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -18,6 +18,7 @@ _ENERGY = math.pi**1.5  # squared sum of a Gaussian of energy 1; rounding each n
 _ANNEALED = 0.9  # the error of steps at full size is this much larger, relatively, than at the end
 _GAUSSIANS_PER_ERROR = 1.5  # an exponent: 1.5 times 10 % more Gaussians for 10 % less error
 _CHANGE = 0.85, 1.15  # of the number of Gaussians, at a time
+_DENOISING_START = 0.006  # Gaussians a pixel of every frame, where the noise decides; see docs/denoising.md
 
 
 @dataclass(frozen=True)
@@ -39,15 +40,16 @@ _BITS = {
 
 def gaussians_for(config: FitConfig, info: VideoInfo) -> int:
     """How many Gaussians a fit of this video starts with."""
+    if config.denoise:
+        return max(1, round(_DENOISING_START * info.pixels))
     return config.num_gaussians or _count(config, info, _BITS[config.codec].usual)
 
 
 def most_gaussians(config: FitConfig, info: VideoInfo) -> int:
     """How many Gaussians a fit of this video may come to have."""
-    codec = _BITS[config.codec]
-    if config.psnr is not None:
-        return math.ceil(_count(config, info, codec.usual) * _CHANGE[1] ** config.relocations)
-    return config.num_gaussians or _count(config, info, codec.fewest)
+    if config.psnr is not None or config.denoise:
+        return math.ceil(gaussians_for(config, info) * _CHANGE[1] ** config.relocations)
+    return config.num_gaussians or _count(config, info, _BITS[config.codec].fewest)
 
 
 def target_bits(config: FitConfig, info: VideoInfo) -> float:
@@ -66,13 +68,18 @@ def wanted_gaussians(field: GaussianField, mean_squared_error: float, factor: fl
     expected = mean_squared_error / (1 + _ANNEALED * factor)
     if config.psnr is not None:
         rounded = expected * (1 + ROUNDING_SHARE / 2)
-        wanted = round(count * (rounded / 10 ** (-config.psnr / 10)) ** _GAUSSIANS_PER_ERROR)
+        wanted = count * (rounded / 10 ** (-config.psnr / 10)) ** _GAUSSIANS_PER_ERROR
     else:
         step = best_step(config, field.info, count, expected) if find_codec(config.codec).has_step else None
         bits = forecast_bits(field.gaussians(), config.codec, step)
         wanted = _count(config, field.info, max(_BITS[config.codec].fewest, bits))
+    return changed(count, wanted)
+
+
+def changed(count: int, wanted: float) -> int:
+    """The number of Gaussians on the way from `count` to `wanted` that a fit can take at a time."""
     low, high = (round(change * count) for change in _CHANGE)
-    return max(1, min(max(low, wanted), high))
+    return max(1, min(max(low, round(wanted)), high))
 
 
 def best_step(config: FitConfig, info: VideoInfo, count: int, mean_squared_error: float) -> float:

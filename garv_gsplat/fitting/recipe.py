@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from garv_gsplat.fitting.config import FitConfig
+from garv_gsplat.fitting.denoising import whitening_gaussians
 from garv_gsplat.fitting.field import GaussianField
 from garv_gsplat.fitting.optimizer import GaussianAdam
 from garv_gsplat.fitting.rate import wanted_gaussians
 from garv_gsplat.fitting.relocation import relocate
+from garv_gsplat.fitting.seen import SeenFrames
 
 
 def build_optimizer(field: GaussianField) -> GaussianAdam:
@@ -29,11 +31,11 @@ def adam_for(config: FitConfig, params: list[Tensor]) -> GaussianAdam:
 class FitRecipe:
     """Calls `before_step` and `after_step` around each step of a fit of `steps` steps."""
 
-    def __init__(self, field: GaussianField, steps: int, optimizer: GaussianAdam, frames: Tensor) -> None:
-        """frames: all of the video, uint8 [T, H, W, C] on the field's device."""
-        self.field, self.steps, self.optimizer, self.frames = field, steps, optimizer, frames
+    def __init__(self, field: GaussianField, steps: int, optimizer: GaussianAdam, seen: SeenFrames) -> None:
+        """seen: what is fitted, on the field's device."""
+        self.field, self.steps, self.optimizer, self.seen = field, steps, optimizer, seen
         self.config = config = field.config
-        self.plateau = Plateau(config.plateau_patience, epoch=math.ceil(field.info.frames / config.batch_frames))
+        self.plateau = Plateau(config.plateau_patience, epoch=math.ceil(len(seen) / config.batch_frames))
         self._rates = torch.tensor(config.learning_rates(field.info.channels)).to(field.attributes)
         self._loss: Tensor | None = None
         self._now = torch.zeros_like(self._rates)  # read where it lies by a step that was recorded
@@ -44,8 +46,7 @@ class FitRecipe:
         for group in self.optimizer.param_groups:
             group["lr"] = self._now
         if self.relocates(step):
-            count = wanted_gaussians(self.field, self.mean_loss(), self.factor(step))
-            relocate(self.field, self.optimizer, self.frames, step, self.config.relocated, count)
+            relocate(self.field, self.optimizer, self.seen, step, self.config.relocated, self._wanted(step))
 
     def after_step(self, loss: Tensor) -> None:
         """Count the loss (a scalar tensor), which is read when it is needed."""
@@ -56,6 +57,11 @@ class FitRecipe:
     def mean_loss(self) -> float:
         """Mean loss of the last steps, about twenty of them; waits for the device."""
         return math.inf if self._loss is None else float(self._loss)
+
+    def _wanted(self, step: int) -> int:
+        if self.config.denoise:
+            return whitening_gaussians(self.field, self.seen, self.factor(step))
+        return wanted_gaussians(self.field, self.mean_loss(), self.factor(step))
 
     def relocates(self, step: int) -> bool:
         """Whether Gaussians move before this step: `relocations` times, evenly over the middle of the fit."""

@@ -36,7 +36,7 @@ def refine(
     config = FitConfig(size=size, codec=file.codec)
     check_memory(file.info, config, torch.device(device))
     whole = file.read().to(device)
-    frames = torch.cat([images.cpu() for images in shown_frames(whole)])
+    frames = torch.cat([images.cpu() for images in shown_frames(whole, torch.tensor(file.info.frame_centers()))])
     energy = energies(whole.in_pixels()[1], whole.colors, file.info)
     kept = whole.take(energy.topk(min(len(whole), gaussians_for(config, file.info))).indices)
     return fit(Video(frames, file.info), config, start=kept, steps=steps, device=device, progress=progress)

@@ -10,6 +10,7 @@ from torch import Tensor
 from garv_gsplat.fitting.field import GaussianField
 from garv_gsplat.fitting.initialization import draw_indices
 from garv_gsplat.fitting.optimizer import GaussianAdam
+from garv_gsplat.fitting.seen import SeenFrames
 from garv_gsplat.gaussians import energies, neighbour_order
 
 START_FRAMES = 2.0  # l_tt of a Gaussian that has moved; it grows where the error lasts
@@ -22,7 +23,7 @@ PIXELS_AT_ONCE = 1 << 19
 def relocate(
     field: GaussianField,
     optimizer: GaussianAdam,
-    frames: Tensor,  # [T, H, W, C] uint8
+    seen: SeenFrames,
     step: int,
     share: float,
     count: int,
@@ -37,7 +38,7 @@ def relocate(
     kept = min(count, len(field) - round(share * len(field)))
     best = torch.topk(energies(values[1], values[2], field.info), kept).indices
     if kept < count:
-        new = propose(field, frames, count - kept, generator)
+        new = propose(field, seen, count - kept, generator)
         values = tuple(torch.cat([old[best], more]) for old, more in zip(values, new))
     else:
         values = tuple(old[best] for old in values)
@@ -49,18 +50,18 @@ def relocate(
 
 
 def propose(
-    field: GaussianField, frames: Tensor, count: int, generator: torch.Generator
+    field: GaussianField, seen: SeenFrames, count: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Means [count, 3], Cholesky factors [count, 6] and colours [count, C] of Gaussians that the field lacks."""
-    height, width = frames.shape[1:3]
+    device, (height, width, channels) = seen.frames.device, seen.frames.shape[1:]
     looked_at, at_once = (max(1, pixels // (height * width)) for pixels in (PIXELS_LOOKED_AT, PIXELS_AT_ONCE))
-    chosen = torch.randperm(len(frames), generator=generator)[:looked_at].sort().values.to(frames.device)
-    gains = torch.empty(len(chosen), height, width, device=frames.device)
+    chosen = torch.randperm(len(seen), generator=generator)[:looked_at].sort().values.to(device)
+    gains = torch.empty(len(chosen), height, width, device=device)
     sigmas = torch.empty_like(gains, dtype=torch.uint8)
-    colors = gains.new_empty(len(chosen), frames.shape[3], height, width, dtype=torch.float16)
+    colors = gains.new_empty(len(chosen), channels, height, width, dtype=torch.float16)
     for start in range(0, len(chosen), at_once):
         part = slice(start, start + at_once)
-        gains[part], sigmas[part], colors[part] = _gains(field, frames, chosen[part])
+        gains[part], sigmas[part], colors[part] = _gains(field, seen, chosen[part])
     totals = gains.sum((1, 2), dtype=torch.float64).cpu().clamp(min=1e-30)
     drawn = torch.multinomial(totals, count, replacement=True, generator=generator).bincount(minlength=len(chosen))
     places = []
@@ -69,7 +70,7 @@ def propose(
         places.append(draw_indices(gains[k].flatten().double(), uniform) + k * height * width)
     place = torch.cat(places)
     frame, y, x = place // (height * width), place // width % height, place % width
-    jitter = torch.rand(count, 3, generator=generator).to(frames.device)
+    jitter = torch.rand(count, 3, generator=generator).to(device)
     sigma = jitter.new_tensor(_SIGMAS)[sigmas.flatten()[place].long()]
     cholesky = jitter.new_zeros(count, 6)
     cholesky[:, 0] = START_FRAMES
@@ -78,17 +79,17 @@ def propose(
     density = gains.flatten()[place] * (count / gains.sum())
     overlap = density * (2 * math.pi) ** 1.5 * START_FRAMES * sigma**2
     color = colors[frame, :, y, x].float() / (1 + overlap)[:, None]
-    return torch.stack([x, y, chosen[frame]], 1) + jitter, cholesky, color
+    return torch.stack([x, y, seen.times[chosen[frame]] - 0.5], 1) + jitter, cholesky, color
 
 
-def _gains(field: GaussianField, frames: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """What one more Gaussian at each pixel takes off the squared error of the frames of indices `chosen` [B].
+def _gains(field: GaussianField, seen: SeenFrames, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What one more Gaussian at each pixel takes off the squared error of the seen frames of indices `chosen` [B].
 
     Returns gains [B, H, W], indices of the best sigma [B, H, W] uint8 and colours [B, C, H, W] float16. For the weights
     w of a Gaussian of sigma s the best colour is (w . error) / (w . w), twice the error blurred with it, and the gain
     (w . error)^2 / (w . w) is 4 pi s^2 times the blurred error's square. Half the best colour is given.
     """
-    error = (frames[chosen].float() / 255 - field.look(chosen + 0.5)).permute(0, 3, 1, 2)
+    error = (seen.frames[chosen].float() / 255 - field.look(seen.times[chosen])).permute(0, 3, 1, 2)
     gain = torch.zeros_like(error[:, 0])
     index, color = torch.zeros_like(gain, dtype=torch.uint8), torch.zeros_like(error, dtype=torch.float16)
     for k, sigma in enumerate(_SIGMAS):

@@ -20,7 +20,7 @@ class FitStep:
     """
 
     def __init__(self, recipe: FitRecipe) -> None:
-        self._recipe, self._frames = recipe, recipe.frames
+        self._recipe, self._seen = recipe, recipe.seen
         self._eager_steps = 0
         self._graph: torch.cuda.CUDAGraph | None = None
         self._recorded: tuple[int, int] | None = None
@@ -35,21 +35,21 @@ class FitStep:
     def _work(self, batch: Tensor) -> Tensor:
         field, optimizer = self._recipe.field, self._recipe.optimizer
         optimizer.zero_grad(set_to_none=True)
-        loss = l2(field(batch + 0.5), self._frames[batch])
+        loss = l2(field(self._seen.times[batch]), self._seen.frames[batch])
         loss.backward()
         optimizer.step()
         field.project()
         return loss.detach()
 
     def _can_record(self) -> bool:
-        if not can_record(self._frames.device) or torch.are_deterministic_algorithms_enabled():
+        if not can_record(self._seen.frames.device) or torch.are_deterministic_algorithms_enabled():
             return False
         self._eager_steps += 1
         return self._eager_steps > _EAGER_STEPS
 
     def _replay(self, batch: Tensor) -> Tensor:
         field = self._recipe.field
-        with torch.cuda.device(self._frames.device):
+        with torch.cuda.device(self._seen.frames.device):
             if self._recorded != (state := (field.attributes.data_ptr(), field.room(len(batch)))):
                 self._record(batch)
                 self._recorded = state
@@ -61,4 +61,4 @@ class FitStep:
     def _record(self, batch: Tensor) -> None:
         self._graph = None  # so that its memory can serve the new one
         self._batch = batch.clone()
-        self._graph, self._loss = record(self._frames.device, lambda: self._work(self._batch))
+        self._graph, self._loss = record(self._seen.frames.device, lambda: self._work(self._batch))

@@ -22,6 +22,7 @@ from garv_gsplat.fitting.memory import check_memory
 from garv_gsplat.fitting.rate import gaussians_for
 from garv_gsplat.fitting.recipe import FitRecipe, build_optimizer
 from garv_gsplat.fitting.sampling import FrameSampler
+from garv_gsplat.fitting.seen import SeenFrames, seen_frames
 from garv_gsplat.fitting.step import FitStep
 from garv_gsplat.gaussians import VideoGaussians
 from garv_gsplat.video import Video, video_from_array
@@ -96,28 +97,29 @@ def _fit(
     device: torch.device,
     progress: Callable[[FitProgress], None] | None,
 ) -> FitResult:
-    frames = video.frames.to(device)
-    field = _field(frames, video.info, config, start)
-    recipe = FitRecipe(field, steps, build_optimizer(field), frames)
+    seen = seen_frames(video.frames, config).to(device)
+    field = _field(seen, video.info, config, start)
+    recipe = FitRecipe(field, steps, build_optimizer(field), seen)
     begun = time.perf_counter()
     with _interruptible() as interrupted:
         done = _run(recipe, interrupted, progress)
-        data = finish(field, frames, recipe.mean_loss())
+        data = finish(field, seen, recipe.mean_loss())
     seconds = time.perf_counter() - begun
     return FitResult(data, codec.load(data), done, seconds, interrupted.is_set())
 
 
-def _field(frames: Tensor, info: VideoInfo, config: FitConfig, start: VideoGaussians | None) -> GaussianField:
-    """What is fitted to frames [T, H, W, C], on their device."""
+def _field(seen: SeenFrames, info: VideoInfo, config: FitConfig, start: VideoGaussians | None) -> GaussianField:
+    """What is fitted to frames, on their device."""
+    device = seen.frames.device
     if start is None:
-        field = GaussianField(config, info, gaussians_for(config, info)).to(frames.device)
-        field.initialize(frames)
+        field = GaussianField(config, info, gaussians_for(config, info)).to(device)
+        field.initialize(seen)
         return field
     size, wanted = ((i.width, i.height, i.frames, i.channels) for i in (start.info, info))
     if size != wanted:
         raise ValueError(f"start must be of the video's width, height, frames and channels, {wanted}, got {size}")
-    field = GaussianField(config, info, len(start)).to(frames.device)
-    start = start.to(frames.device)
+    field = GaussianField(config, info, len(start)).to(device)
+    start = start.to(device)
     field.set_values(*start.in_pixels(), start.colors)
     return field
 
@@ -128,8 +130,8 @@ def _run(
     progress: Callable[[FitProgress], None] | None,
 ) -> int:
     """Make the steps; returns how many were made."""
-    config, steps, frames = recipe.config, recipe.steps, recipe.frames
-    sampler = FrameSampler(len(frames), config.batch_frames, config.seed, frames.device)
+    config, steps, seen = recipe.config, recipe.steps, recipe.seen
+    sampler = FrameSampler(len(seen), config.batch_frames, config.seed, seen.frames.device)
     make_step = FitStep(recipe)
     for step in range(steps):
         if interrupted.is_set():

@@ -14,7 +14,7 @@ from nerfstudio.data.datamanagers.full_images_datamanager import FullImageDatama
 from torch import Tensor
 from torch.nn import Parameter
 
-from garv_gsplat.fitting import FitConfig, FrameSampler
+from garv_gsplat.fitting import FitConfig, FrameSampler, SeenFrames, seen_frames
 from garv_gsplat.plugin.dataparser import VideoDataParser, VideoDataParserConfig
 from garv_gsplat.plugin.dataset import VideoDataset
 from garv_gsplat.volume import VideoInfo
@@ -76,7 +76,7 @@ class GarvDataManager(DataManager):
         self._make_datasets()
         super().__init__()
         self._sampler: FrameSampler | None = None
-        self._frames: Tensor | None = None  # [T, H, W, C] uint8 on the device
+        self._seen: SeenFrames | None = None
 
     def adopt(self, info: VideoInfo) -> None:
         """Take the video's size from a checkpoint (see `VideoDataParser.adopt`)."""
@@ -85,23 +85,22 @@ class GarvDataManager(DataManager):
 
     def prepare_training(self, fit: FitConfig) -> None:
         """Move the frames to the device and fix the order in which they are seen."""
-        video = self.dataparser.read()
-        self._frames = video.frames.to(self.device)
-        self._sampler = FrameSampler(video.info.frames, fit.batch_frames, fit.seed, self.device)
+        self._seen = seen_frames(self.dataparser.read().frames, fit).to(self.device)
+        self._sampler = FrameSampler(len(self._seen), fit.batch_frames, fit.seed, self.device)
 
-    def training_frames(self) -> Tensor:
-        """[T, H, W, C] uint8 on the device."""
-        if self._frames is None:
+    def training_frames(self) -> SeenFrames:
+        """What is fitted, on the device."""
+        if self._seen is None:
             raise RuntimeError("prepare_training comes first")
-        return self._frames
+        return self._seen
 
     def next_train(self, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Times [B] in frames in place of rays, and the frames {"image": [B, H, W, C] uint8}; nothing waits."""
         indices = self.train_batch(step)
-        return indices + 0.5, {"image": self._frames[indices]}
+        return self._seen.times[indices], {"image": self._seen.frames[indices]}
 
     def train_batch(self, step: int) -> Tensor:
-        """Indices [B] of the frames that step `step` sees, on the device."""
+        """Indices [B] among the frames that are fitted of those that step `step` sees, on the device."""
         self.train_count += 1
         return self._sampler.batch(step)
 
@@ -109,22 +108,22 @@ class GarvDataManager(DataManager):
         """One frame, in the form of `next_train`."""
         frame = self._next_eval_frame()
         times = torch.full((1,), frame + 0.5, device=self.device)
-        return times, {"image": self.training_frames()[frame : frame + 1]}
+        return times, {"image": self._frame(frame)[None]}
 
     def next_eval_image(self, step: int) -> tuple[Cameras, dict[str, Tensor]]:
         """One frame and its camera."""
         frame = self._next_eval_frame()
         camera = self.eval_dataset.cameras[frame : frame + 1].to(self.device)
-        return camera, {"image": self.training_frames()[frame]}
+        return camera, {"image": self._frame(frame)}
 
     def get_train_rays_per_batch(self) -> int:
         """Pixels a step."""
-        height, width = self._frames.shape[1:3]
+        height, width = self._seen.frames.shape[1:3]
         return self._sampler.batch_frames * height * width
 
     def get_eval_rays_per_batch(self) -> int:
         """Pixels of a frame."""
-        height, width = self._frames.shape[1:3]
+        height, width = self._seen.frames.shape[1:3]
         return height * width
 
     def get_datapath(self) -> Path:
@@ -143,7 +142,11 @@ class GarvDataManager(DataManager):
 
     def _next_eval_frame(self) -> int:
         self.eval_count += 1
-        return (self.eval_count - 1) % len(self.training_frames())
+        return (self.eval_count - 1) % self.dataparser.read().info.frames
+
+    def _frame(self, frame: int) -> Tensor:
+        """[H, W, C] uint8 on the device, of any frame of the video."""
+        return self.dataparser.read().frames[frame].to(self.device)
 
     def _make_datasets(self) -> None:
         self.train_dataparser_outputs = self.dataparser.get_dataparser_outputs(split="train")

@@ -97,10 +97,10 @@ class GarvModel(Model):
         """Nothing to call: the trainer makes the steps. Starts from the video unless a checkpoint was loaded."""
         trainer = training_callback_attributes.trainer
         optimizer = training_callback_attributes.optimizers.optimizers[GAUSSIANS]
-        frames = training_callback_attributes.pipeline.datamanager.training_frames()
-        self._recipe = FitRecipe(self.field, trainer.config.max_num_iterations, optimizer, frames)
+        seen = training_callback_attributes.pipeline.datamanager.training_frames()
+        self._recipe = FitRecipe(self.field, trainer.config.max_num_iterations, optimizer, seen)
         if self._recipe_state is None:
-            self.field.initialize(frames)
+            self.field.initialize(seen)
         else:
             self._recipe.load_state_dict(self._recipe_state)
         self._file = None  # that of a checkpoint does not hold what the steps to come will fit
@@ -112,7 +112,7 @@ class GarvModel(Model):
 
     def finish(self) -> None:
         """After the last step: make the file that ns-export writes."""
-        data = finish(self.field, self._recipe.frames, self._recipe.mean_loss())
+        data = finish(self.field, self._recipe.seen, self._recipe.mean_loss())
         self._file = torch.frombuffer(bytearray(data), dtype=torch.uint8)
 
     def file(self) -> bytes:

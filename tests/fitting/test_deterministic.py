@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from garv_gsplat import FitConfig, codec, encode
-from garv_gsplat.fitting import GaussianField, fit
+from garv_gsplat.fitting import GaussianField, fit, seen_frames
 from garv_gsplat.fitting.deterministic import deterministic as deterministic_mode
 from garv_gsplat.fitting.initialization import draw_from_video
 from garv_gsplat.fitting.memory import forecast
@@ -82,7 +82,7 @@ def test_a_users_own_mode_stays(deterministic):
 
 def test_the_start_and_the_file_repeat_themselves(device, deterministic):
     frames = torch.as_tensor(pattern(6, 320, 180, seed=1)).to(device)
-    first, second = (draw_from_video(frames, 20_000, seed=3) for _ in range(2))
+    first, second = (draw_from_video(seen_frames(frames, FitConfig()), 20_000, seed=3) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first, second))
     files = [codec.encode(VideoGaussians.from_pixels(*drawn, VideoInfo(320, 180, 6))) for drawn in (first, second)]
     assert files[0] == files[1]
@@ -92,7 +92,7 @@ def test_a_step_of_a_larger_fit_repeats_itself(device, deterministic):
     """Tens of thousands of Gaussians, so that threads do meet."""
     frames = torch.as_tensor(pattern(6, 320, 180, seed=1)).to(device)
     field = GaussianField(FitConfig(), VideoInfo(320, 180, 6), 20_000).to(device)
-    field.initialize(frames)
+    field.initialize(seen_frames(frames, field.config))
     times = torch.arange(6, device=device) + 0.5
     runs = []
     for _ in range(5):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from garv_gsplat import codec, metrics
-from garv_gsplat.fitting import FitConfig, GaussianField, finish, fit
+from garv_gsplat.fitting import FitConfig, GaussianField, finish, fit, seen_frames
 from garv_gsplat.fitting.finishing import ABOVE, LEAST
 from garv_gsplat.fitting.losses import l2
 from garv_gsplat.fitting.rate import best_step
@@ -16,6 +16,7 @@ from garv_gsplat.volume import VideoInfo
 from tests.media import pattern
 
 FRAMES = torch.as_tensor(pattern(16, 160, 96, seed=0))
+SEEN = seen_frames(FRAMES, FitConfig())
 INFO = VideoInfo(160, 96, 16)
 
 
@@ -53,7 +54,7 @@ def test_a_quality_out_of_reach_is_neared():
     config = FitConfig(bpp=0.1, psnr=60.0, batch_frames=4)
     field = field_with(fit(FRAMES, config, steps=20, device="cpu").gaussians, config, torch.device("cpu"))
     fitted = error(field)
-    reached = error(field_with(codec.load(finish(field, FRAMES, fitted)), config, torch.device("cpu")))
+    reached = error(field_with(codec.load(finish(field, SEEN, fitted)), config, torch.device("cpu")))
     assert reached < 1.01 * fitted  # as good as the fit itself; colours fitted anew may make it better
 
 
@@ -68,7 +69,7 @@ def test_those_of_the_least_energy_are_left_out():
     config = FitConfig(num_gaussians=900, batch_frames=4)
     gaussians = fit(FRAMES, config, steps=5, device="cpu").gaussians
     field = field_with(gaussians, FitConfig(bpp=0.2, codec="paper16-8-8"), torch.device("cpu"))
-    kept = codec.load(finish(field, FRAMES, 1e-3))
+    kept = codec.load(finish(field, SEEN, 1e-3))
     assert 380 < len(kept) < 410  # 0.2 x 245,760 bits less the header, 120 each
     energy = energies(gaussians.in_pixels()[1], gaussians.colors, INFO)
     threshold = energy.sort(descending=True).values[len(kept)]
@@ -87,7 +88,7 @@ def test_the_field_stays_so_that_a_fit_can_go_on(device):
     config = FitConfig(num_gaussians=900, batch_frames=4)
     field = field_with(fit(FRAMES, config, steps=20, device=device).gaussians, config, device)
     before = field.attributes.detach().clone()
-    finish(field, FRAMES.to(device), 1e-3)
+    finish(field, SEEN.to(device), 1e-3)
     assert torch.equal(field.attributes, before)
 
 
@@ -98,5 +99,5 @@ def test_colours_fitted_anew_take_back_a_part_of_what_rounding_costs():
     fitted = error(field)
     step = best_step(config, INFO, 900, fitted)
     rounded = error(field_with(codec.load(codec.encode(gaussians, step=step)), config, torch.device("cpu")))
-    refitted = error(field_with(codec.load(finish(field, FRAMES, fitted)), config, torch.device("cpu")))
+    refitted = error(field_with(codec.load(finish(field, SEEN, fitted)), config, torch.device("cpu")))
     assert refitted - fitted < 0.7 * (rounded - fitted)

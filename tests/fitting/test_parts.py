@@ -8,7 +8,15 @@ import pytest
 import torch
 
 from garv_gsplat import codec
-from garv_gsplat.fitting import PRESETS, FitConfig, FitRecipe, FrameSampler, GaussianField, build_optimizer
+from garv_gsplat.fitting import (
+    PRESETS,
+    FitConfig,
+    FitRecipe,
+    FrameSampler,
+    GaussianField,
+    build_optimizer,
+    seen_frames,
+)
 from garv_gsplat.fitting.colors import refit_colors
 from garv_gsplat.fitting.initialization import draw_from_video
 from garv_gsplat.fitting.losses import l2, psnr_of
@@ -29,12 +37,12 @@ def noise() -> torch.Tensor:
 
 def field_of(config: FitConfig | None = None, n: int = 50) -> GaussianField:
     field = GaussianField(config or FitConfig(), INFO, n)
-    field.initialize(noise())
+    field.initialize(seen_frames(noise(), field.config))
     return field
 
 
 def recipe_of(field: GaussianField, steps: int) -> FitRecipe:
-    return FitRecipe(field, steps, build_optimizer(field), noise())
+    return FitRecipe(field, steps, build_optimizer(field), seen_frames(noise(), field.config))
 
 
 @pytest.mark.parametrize(
@@ -46,8 +54,10 @@ def recipe_of(field: GaussianField, steps: int) -> FitRecipe:
         ({"betas": (0.9, 1.0)}, "betas must be from 0 to below 1"),
         ({"size": 0}, "size must be at least 1 byte"),
         ({"psnr": -1.0}, "psnr must be a positive number"),
-        ({"psnr": 30.0, "num_gaussians": 5}, "size, psnr and num_gaussians each decide .*: give one of them"),
+        ({"psnr": 30.0, "num_gaussians": 5}, "size, psnr, num_gaussians and denoise each decide .*: give one"),
+        ({"psnr": 30.0, "denoise": True}, "size, psnr, num_gaussians and denoise each decide .*: give one"),
         ({"num_gaussians": 0}, "num_gaussians must be at least 1"),
+        ({"hold_out": 1}, "hold_out must be at least 2, every other frame, got 1"),
         ({"batch_frames": 0}, "batch_frames must be at least 1"),
         ({"warmup": 1.5}, "warmup is a part, from 0 to 1"),
         ({"relocated": -0.1}, "relocated is a part, from 0 to 1"),
@@ -92,7 +102,7 @@ def test_the_start_lies_where_the_detail_is():
     frames = torch.full((4, 32, 64, 3), 100, dtype=torch.uint8)
     generator = torch.Generator().manual_seed(0)
     frames[:, :, 48:] = torch.randint(0, 256, (4, 32, 16, 3), generator=generator, dtype=torch.uint8)
-    means, cholesky, colors = draw_from_video(frames, 2000, seed=0)
+    means, cholesky, colors = draw_from_video(seen_frames(frames, FitConfig()), 2000, seed=0)
     busy = means[:, 0] > 44
     assert 0.8 < busy.float().mean() < 0.98
     assert cholesky[busy, 3].median() < cholesky[~busy, 3].median()
@@ -196,7 +206,7 @@ def test_refitted_colours_are_the_best_there_are():
     info = VideoInfo(24, 16, 4)
     gaussians = fitted_like(40, info)
     frames = torch.randint(0, 256, (4, 16, 24, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    unit = torch.eye(40)
+    seen, unit = seen_frames(frames, FitConfig()), torch.eye(40)
     one = VideoInfo(24, 16, 4, channels=8)
     weights = torch.cat(
         [
@@ -206,11 +216,11 @@ def test_refitted_colours_are_the_best_there_are():
         -1,
     )
     best = torch.linalg.lstsq(weights.reshape(-1, 40).double(), frames.reshape(-1, 3).double() / 255).solution
-    found = refit_colors(*gaussians.in_pixels(), gaussians.colors, frames, iterations=60, batch_frames=3)
+    found = refit_colors(*gaussians.in_pixels(), gaussians.colors, seen, iterations=60, batch_frames=3)
     matrix, target = weights.reshape(-1, 40).double(), frames.reshape(-1, 3).double() / 255
     least, reached = ((matrix @ colors.double() - target).square().sum() for colors in (best, found))
     assert reached < 1.01 * least
-    few = refit_colors(*gaussians.in_pixels(), gaussians.colors, frames, iterations=5)
+    few = refit_colors(*gaussians.in_pixels(), gaussians.colors, seen, iterations=5)
     start = (matrix @ gaussians.colors.double() - target).square().sum()
     assert least < (matrix @ few.double() - target).square().sum() < start
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from garv_gsplat.fitting import FitConfig, GaussianField, build_optimizer
+from garv_gsplat.fitting import FitConfig, GaussianField, build_optimizer, seen_frames
 from garv_gsplat.fitting.losses import l2
 from garv_gsplat.fitting.relocation import propose, relocate
 from garv_gsplat.gaussians import energies
@@ -24,7 +24,7 @@ def test_new_gaussians_come_where_the_error_is():
     frames = spot(40, 20, 6)
     field = GaussianField(FitConfig(), VideoInfo(64, 48, 12), 10)
     field.set_values(*dark(10))
-    means, cholesky, colors = propose(field, frames, 200, torch.Generator().manual_seed(0))
+    means, cholesky, colors = propose(field, seen_frames(frames, field.config), 200, torch.Generator().manual_seed(0))
     assert (means - torch.tensor([40.5, 20.5, 6.5])).abs().amax(1).quantile(0.9) < 8
     assert (colors >= 0).all() and (cholesky[:, 3] == cholesky[:, 5]).all()
 
@@ -38,7 +38,7 @@ def dark(n: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 def test_relocation_lessens_the_error_and_keeps_what_matters(count):
     frames = torch.as_tensor(pattern(12, 64, 48, seed=0))
     field = GaussianField(FitConfig(), VideoInfo(64, 48, 12), 100)
-    field.initialize(frames)
+    field.initialize(seen_frames(frames, field.config))
     with torch.no_grad():
         field.attributes[::2, 9:] *= 1e-3  # half of them are as good as nothing
     optimizer = build_optimizer(field)
@@ -49,7 +49,7 @@ def test_relocation_lessens_the_error_and_keeps_what_matters(count):
     best = energies(*field.values()[1:], field.info).topk(40).indices
     kept = field.attributes[best].detach().clone()
     before = float(l2(field.look(times), frames))
-    relocate(field, optimizer, frames, step=5, share=0.3, count=count)
+    relocate(field, optimizer, seen_frames(frames, field.config), step=5, share=0.3, count=count)
     assert len(field) == count
     assert float(l2(field.look(times), frames)) < before
     distance = (kept[:, None] - field.attributes.detach()[None]).abs().amax(2).amin(1)
@@ -63,7 +63,7 @@ def test_relocation_repeats_itself_and_takes_nothing_but_the_step():
     frames, results = torch.as_tensor(pattern(12, 64, 48, seed=0)), []
     for _ in range(2):
         field = GaussianField(FitConfig(), VideoInfo(64, 48, 12), 100)
-        field.initialize(frames)
-        relocate(field, build_optimizer(field), frames, step=5, share=0.3, count=100)
+        field.initialize(seen_frames(frames, field.config))
+        relocate(field, build_optimizer(field), seen_frames(frames, field.config), step=5, share=0.3, count=100)
         results.append(field.attributes.detach().clone())
     assert torch.equal(*results)

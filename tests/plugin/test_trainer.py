@@ -30,7 +30,7 @@ def test_fit_is_named_after_the_video_and_found_from_anywhere(trained: GarvTrain
 
 
 def test_fit_lowers_the_loss(trained: GarvTrainer, configure: Configure):
-    frames = trained.pipeline.datamanager.training_frames() / 255
+    frames = trained.pipeline.datamanager.training_frames().frames / 255
     times = torch.arange(FRAMES) + 0.5
     errors = [(t.pipeline.model.field(times) - frames).square().mean() for t in (start(configure()), trained)]
     assert errors[1] < errors[0] / 4
@@ -55,6 +55,28 @@ def test_resuming_goes_on_as_if_it_had_not_stopped(configure: Configure):
     resumed.train()
     assert checkpoint(resumed)["step"] == STEPS - 1
     assert whole.pipeline.model.file() == resumed.pipeline.model.file()
+
+
+def test_frames_that_are_held_out_are_not_fitted_but_looked_at(configure: Configure):
+    config = configure(steps=3)
+    config.pipeline.model.fit.hold_out = 2
+    trainer = start(config)
+    manager = trainer.pipeline.datamanager
+    assert manager.training_frames().times.tolist() == [0.5, 2.5, 4.5, 6.5, 8.5, 10.5, 11.5]
+    times, batch = manager.next_train(0)
+    assert {*times.tolist()} <= {*manager.training_frames().times.tolist()}
+    looked_at = [manager.next_eval_image(0)[1]["image"] for _ in range(2)]
+    assert torch.equal(looked_at[1].cpu(), manager.dataparser.read().frames[1])
+    trainer.train()
+    assert len(trainer.pipeline.model.file()) > 0
+
+
+def test_a_fit_that_denoises_ends_in_a_file(configure: Configure):
+    config = configure(steps=10)
+    config.pipeline.model.fit.num_gaussians, config.pipeline.model.fit.denoise = None, True
+    trainer = start(config)
+    trainer.train()
+    assert len(trainer.pipeline.model.file()) > 0
 
 
 def test_deterministic_fits_give_the_same_file(configure: Configure, device: torch.device):

@@ -14,7 +14,7 @@ from experiment import Clip, Experiment, Figure, Row, by_clip, main
 from rotation_scale import RotationScale
 from torch import Tensor, nn
 
-from garv_gsplat.fitting import FitConfig, FrameSampler, GaussianField
+from garv_gsplat.fitting import FitConfig, FrameSampler, GaussianField, seen_frames
 from garv_gsplat.fitting.initialization import draw_from_video
 from garv_gsplat.fitting.losses import l2, psnr_of
 from garv_gsplat.fitting.optimizer import GaussianAdam
@@ -77,8 +77,9 @@ class Cholesky(Experiment):
         """PSNR of all frames in the end, and of the batches on the way, both in dB."""
         config, (count, height, width, channels) = FitConfig(), frames.shape
         field = GaussianField(config, VideoInfo(width, height, count, channels=channels), 0).to(frames.device)
-        field.parametrization = kind(field.info).to(frames.device)
-        field.set_values(*draw_from_video(frames, self.num_gaussians, config.seed))
+        if kind is RotationScale:
+            field.parametrization = RotationScale(field.info).to(frames.device)
+        field.set_values(*draw_from_video(seen_frames(frames, config), self.num_gaussians, config.seed))
         shapes = field.attributes.shape[1] - 3 - channels
         rates = [config.lr_means] * 3 + [factor * config.lr_scales] * 3 + [factor * config.lr_ratios] * (shapes - 3)
         rates = torch.tensor([*rates, *[config.lr_colors] * channels]).to(frames.device)

@@ -111,10 +111,19 @@ class Experiment:
         """The device that is meant."""
         return fit_device(self.device)
 
-    def encode(self, clip: Clip, bpp: float, *, frames: torch.Tensor | None = None, variant: str = "") -> Path:
+    def encode(
+        self,
+        clip: Clip,
+        bpp: float,
+        *,
+        frames: torch.Tensor | None = None,
+        config: garv.FitConfig | None = None,
+        variant: str = "",
+    ) -> Path:
         """The clip's .garv of a rate, fitted with the library's defaults where it is not there yet.
 
-        frames: others to fit in place of the clip's [T, H, W, C] uint8; `variant` is what tells their files apart.
+        frames: others to fit in place of the clip's [T, H, W, C] uint8; config: other settings than the defaults, but
+        for the rate; `variant` is what tells the files of either apart.
         Raises KeyboardInterrupt where Ctrl-C ended the fit early, which is nothing to measure.
         """
         info = clip.video.info if frames is None else replace(clip.video.info, frames=len(frames), timestamps=None)
@@ -127,7 +136,9 @@ class Experiment:
                 self.note(f"{label} at {bpp:g} bpp: step {state.step} of {steps}, {state.psnr:.2f} dB")
 
             video = garv.Video(clip.video.frames if frames is None else frames, info)
-            fitted = garv.fit(video, garv.FitConfig(bpp=bpp), steps=steps, device=self.where, progress=show)
+            fitted = garv.fit(
+                video, replace(config or garv.FitConfig(), bpp=bpp), steps=steps, device=self.where, progress=show
+            )
             if fitted.interrupted:
                 raise KeyboardInterrupt
             garv.save(path, fitted.data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from garv_gsplat.fitting.parametrization import LogCholesky
+from garv_gsplat.fitting.parametrization import MIN_TEMPORAL_SIGMA, LogCholesky
 from garv_gsplat.volume import VideoInfo
 
 
@@ -17,7 +17,7 @@ class RotationScale(nn.Module):
 
     def __init__(self, info: VideoInfo) -> None:
         super().__init__()
-        self._cholesky = LogCholesky(info)  # for the bounds, which are the same
+        self._cholesky = LogCholesky(info, MIN_TEMPORAL_SIGMA)  # for the bounds, which are the same
 
     def forward(self, attributes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Means [N, 3], Cholesky factors [N, 6] and colours [N, C] of attributes [N, 10 + C]."""
