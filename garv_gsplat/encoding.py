@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -121,15 +121,14 @@ def encode(
     save(path, with_tracks(result.data, video.tracks))
     if on_saved is not None:
         on_saved(result)
-    measured = report(path, video.frames, device)
-    psnr_seen, psnr_held_out = measured.psnr, None
-    if config.hold_out is not None and (out := held_out(video.info.frames, config.hold_out)).any():
-        psnrs = compare(path, video.frames, device).psnr
-        psnr_seen, psnr_held_out = psnrs[~out].mean().item(), psnrs[out].mean().item()
+    psnr = compare(path, video.frames, device).psnr
+    out = torch.zeros_like(psnr, dtype=torch.bool)
+    if config.hold_out is not None:
+        out = held_out(video.info.frames, config.hold_out).to(psnr.device)
     return EncodeResult(
-        **vars(measured),
-        psnr_seen=psnr_seen,
-        psnr_held_out=psnr_held_out,
+        **vars(replace(report(path, None, device), psnr=psnr.mean().item())),
+        psnr_seen=psnr[~out].mean().item(),
+        psnr_held_out=psnr[out].mean().item() if out.any() else None,
         fit_seconds=result.seconds,
         steps=result.steps,
         num_gaussians=len(result.gaussians),

@@ -18,7 +18,7 @@ from garv_gsplat.loading import LazyGaussians, Point
 from garv_gsplat.ops import ListBudget, PairBudget, can_record
 from garv_gsplat.packing import PackedVolume, draw_channels, join_volumes, pack_channels
 from garv_gsplat.regions import crop_gaussians, crop_info
-from garv_gsplat.rendering import VolumeView, view_plane, view_volume
+from garv_gsplat.rendering import view_plane, view_volume
 from garv_gsplat.replay import FrameReplay
 from garv_gsplat.volume import Box, VideoInfo
 
@@ -162,7 +162,7 @@ class Views:
         grid, window = place(self.info, crop, size)
         with self._lock:
             self.source.reach(_boxes(frames, grid, window))
-            return self._keep(grid, self._frame_view), window
+            return self._keep(grid, lambda shown, before: self._frame_view(grid, shown, before)), window
 
     def _frame_view(self, grid: Grid, shown: int, before: FrameView | None) -> FrameView:
         """What shows all parts, of what shows the first of them: only the others are packed."""
@@ -207,7 +207,13 @@ class Views:
         low["xy".index(axis)] = high["xy".index(axis)] = at + 0.5
         with self._lock:
             self.source.reach([(tuple(low), tuple(high))])
-            view, budget = self._keep((axis, size), self._scan_view)
+            view, budget = self._keep(
+                (axis, size),
+                lambda *_: (
+                    view_volume(self._moved(self.source.joined()), size=size, axis=axis, tau=self._tau),
+                    PairBudget(),
+                ),
+            )
         return _convert(view.render(self._positions([float(at)]), budget)[0], dtype)
 
     @torch.no_grad()
@@ -229,15 +235,11 @@ class Views:
         view = view_plane(self.reaching(low, high), origin, u, v, size, tau=self._tau)
         return _convert(view.render(self._positions([-0.5]), self._plane_budget)[0], dtype)
 
-    def _scan_view(self, key: tuple[str, tuple[int, int] | None], *_: object) -> tuple[VolumeView, PairBudget]:
-        axis, size = key
-        return view_volume(self._moved(self.source.joined()), size=size, axis=axis, tau=self._tau), PairBudget()
-
-    def _keep(self, key: Hashable, make: Callable[[Any, int, View | None], View]) -> View:
-        """What `make` makes of the key, of how many parts a view before showed and of it; anew where there are more."""
+    def _keep(self, key: Hashable, make: Callable[[int, View | None], View]) -> View:
+        """What `make` makes of how many parts the view before it showed, and of that; anew where there are more."""
         shown, view = self._kept.get(key, (0, None))
         if view is None or shown < len(self.source.parts):
-            view = make(key, shown, view)
+            view = make(shown, view)
             self._kept[key] = (len(self.source.parts), view)
         self._kept.move_to_end(key)
         while len(self._kept) > _KEPT:

@@ -150,7 +150,7 @@ def pack_target(target: Target, settings: Settings) -> list[PackedVolume]:
 
 def _decode(target: Target, case: Case, settings: Settings, sets: list[list[int]]) -> Callable[[int], Tensor]:
     decoder = VideoDecoder(target.gaussians, device=settings.device, dimension_order="NHWC", tau=settings.tau)
-    if max(map(len, sets)) == 1:
+    if max(map(len, sets)) == 1:  # an index is the shortest way to a frame alone
         return lambda index: decoder[sets[index][0]][None]
     return lambda index: decoder.get_frames_at(sets[index]).data
 

@@ -88,7 +88,7 @@ class Peer(Experiment):
             axes.bar_label(bars, fmt="%.0f", fontsize=7)
         axes.set_xticks(range(len(keys)), [self.columns[key][0] for key in keys], fontsize=7)
         axes.set(ylabel="frames per second", yscale="log", title=rows[0]["clip"])
-        axes.legend(fontsize=7)
+        figure.legend(loc="outside lower center", fontsize=7)
 
     def summary(self, rows: list[Row]) -> str:
         """Random frames of the first clip."""
