@@ -119,17 +119,6 @@ def test_foveation(clip, output):
     assert (mixed["mix_ms"], high["mix_ms"]) == (500, None) and mixed["batched_fps"] == 16
 
 
-def test_denoising(clip, output):
-    (row,) = run("denoising", clip, output)["rows"]
-    assert 20 < row["noisy_psnr"] < 26, "what noise of 16.6 grey levels leaves"
-    assert all(row[key] > 5 for key in ("psnr", "median_psnr", "nl_means_psnr"))
-
-
-def test_interpolation(clip, output):
-    (row,) = run("interpolation", clip, output)["rows"]
-    assert all(row[key] > 5 for key in ("seen_psnr", "held_out_psnr", "average_psnr"))
-
-
 def test_peer(clip, output):
     ours, theirs = run("peer", clip, output, bpp=1.0)["rows"]
     assert theirs["by"] in ("PyAV", "TorchCodec")
