@@ -111,12 +111,11 @@ def test_other_frames_are_encoded_under_another_name(clip, tmp_path):
 
 
 def test_foveation(clip, output):
-    mixed, high, low = run("foveation", clip, output, high=1.0, low=0.5, part=0.25)["rows"]
-    assert [row["file"] for row in (mixed, high, low)] == ["mix", "high", "low"]
-    assert low["bytes"] < high["bytes"]
-    assert all(row["inside_psnr"] > 5 and row["outside_psnr"] > 5 for row in (mixed, high, low))
-    assert mixed["inside_psnr"] == pytest.approx(high["inside_psnr"], abs=1.0)
-    assert (mixed["mix_ms"], high["mix_ms"]) == (500, None) and mixed["batched_fps"] == 16
+    rows = run("foveation", clip, output, high=1.0, low=0.5, part=0.25, windows=1)["rows"]
+    assert [row["window"] for row in rows] == ["still 1", "jumps every 0.5 s"]
+    assert all(row["inside_psnr"] == pytest.approx(row["high_psnr"], abs=1.0) for row in rows)
+    assert all(row["outside_psnr"] == pytest.approx(row["low_psnr"], abs=3.0) for row in rows)
+    assert all(0 < row["taken"] < 1 and row["mix_ms"] == 500 and row["batched_fps"] == 16 for row in rows)
 
 
 def test_peer(clip, output):
