@@ -61,6 +61,9 @@ class VideoInfo:
     rotation: int = 0
     """how the stored pictures of a video file were turned to stand as its display matrix says: quarter turns clockwise
     (0 to 3), plus 4 where left and right were swapped first"""
+    motion: tuple[tuple[float, ...], ...] | None = None
+    """of an encoding, how each frame sees the plane that its Gaussians lie in: (xx, xy, yx, yy, x, y), the affine map
+    from unit square to unit square; see `motion`. None where they lie in the frames themselves"""
 
     def __post_init__(self) -> None:
         for name in ("width", "height", "frames", "channels", "rotation"):
@@ -82,6 +85,11 @@ class VideoInfo:
                 raise ValueError(f"timestamps must have one entry a frame ({self.frames}), got {len(self.timestamps)}")
             if any(b <= a for a, b in zip(self.timestamps, self.timestamps[1:])):
                 raise ValueError("timestamps must increase from frame to frame")
+        if self.motion is not None:
+            if len(self.motion) != self.frames or any(len(row) != 6 for row in self.motion):
+                raise ValueError(f"motion must have six numbers a frame ({self.frames}), got {len(self.motion)} rows")
+            if not all(row[0] * row[3] - row[1] * row[2] > 0 for row in self.motion):
+                raise ValueError("motion must not fold the plane: the determinant of every map must be positive")
 
     @property
     def pixels(self) -> int:
