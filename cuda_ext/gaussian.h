@@ -48,6 +48,27 @@ GARV_HD Slice<T> slice_at(const T* mean, const T* cholesky, T t) {
   return s;
 }
 
+// How a frame sees the plane that the Gaussians lie in: (p, q) at (xx p + xy q + x, yx p + yy q + y), in pixels.
+template <typename T>
+struct PlaneMap {
+  T xx, xy, yx, yy, x, y;
+};
+
+// A slice through a map: the factor M L of its covariance is made triangular again.
+template <typename T>
+GARV_HD Slice<T> seen_through(const PlaneMap<T>& m, const Slice<T>& s) {
+  const T p = m.xx * s.a + m.xy * s.b, q = m.xy * s.c, r = m.yx * s.a + m.yy * s.b, v = m.yy * s.c;
+  const T a = std::sqrt(p * p + q * q), inverse = T(1) / a;
+  Slice<T> seen;
+  seen.u = s.u;
+  seen.x = m.xx * s.x + m.xy * s.y + m.x;
+  seen.y = m.yx * s.x + m.yy * s.y + m.y;
+  seen.a = at_least_min_sigma(a);
+  seen.b = (p * r + q * v) * inverse;
+  seen.c = at_least_min_sigma((p * v - q * r) * inverse);
+  return seen;
+}
+
 // The squared distance of the slice is A dx^2 + 2 B dx dy + C dy^2.
 template <typename T>
 struct Conic {
@@ -110,6 +131,19 @@ template <typename T>
 struct Moments {
   T s0, sx, sy, sxx, sxy, syy;  // sum of h {1, dx, dy, dx^2, dx dy, dy^2}
 };
+
+// The moments in the Gaussians' plane of those in a frame.
+template <typename T>
+GARV_HD Moments<T> moments_in_plane(const PlaneMap<T>& m, const Moments<T>& k) {
+  const T one = T(1) / (m.xx * m.yy - m.xy * m.yx);
+  const T a = m.yy * one, b = -m.xy * one, c = -m.yx * one, d = m.xx * one;  // the map back
+  return {k.s0,
+          a * k.sx + b * k.sy,
+          c * k.sx + d * k.sy,
+          a * a * k.sxx + T(2) * a * b * k.sxy + b * b * k.syy,
+          a * c * k.sxx + (a * d + b * c) * k.sxy + b * d * k.syy,
+          c * c * k.sxx + T(2) * c * d * k.sxy + d * d * k.syy};
+}
 
 // Chain rule from the moments to the nine geometric parameters; adds to grad[0..2] (mean) and grad[3..8] (cholesky).
 template <typename T>

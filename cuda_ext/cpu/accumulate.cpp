@@ -76,11 +76,11 @@ class TileSum {
 
 }  // namespace
 
-Tensor accumulate(Tensor means, Tensor cholesky, Tensor colors, Tensor cutoffs, Tensor times, Tensor isect_offsets,
-                  Tensor flatten_ids, int64_t width, int64_t height) {
+Tensor accumulate(Tensor means, Tensor cholesky, Tensor colors, Tensor cutoffs, Tensor times, Tensor motion,
+                  Tensor isect_offsets, Tensor flatten_ids, int64_t width, int64_t height) {
   return with_dtype(means, [&](auto zero) {
     using T = decltype(zero);
-    const Scene<T> scene = scene_of<T>(means, cholesky, cutoffs, times, width, height);
+    const Scene<T> scene = scene_of<T>(means, cholesky, cutoffs, times, motion, width, height);
     const int channels = checked_channels(colors, means);
     const Lists lists = lists_of(isect_offsets, flatten_ids, scene.frames * scene.tiles());
     Tensor out = torch::stable::new_empty(colors, {scene.frames, height, width, channels});

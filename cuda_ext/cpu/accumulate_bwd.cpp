@@ -80,11 +80,15 @@ class Gatherer {
       gather_(f, tiles, found, v_frame, scene_.tiles_x, scene_.height, sums);
       visible = true;
     });
-    if (visible) add_gradients(n, s, sums);  // where a NaN hides a Gaussian, 0 times NaN must not appear
+    if (visible) add_gradients(n, frame, s, sums);  // where a NaN hides a Gaussian, 0 times NaN must not appear
   }
 
-  void add_gradients(int64_t n, const Slice<T>& s, const T* sums) const {
-    const Moments<T> moments = {sums[0], sums[1], sums[2], sums[3], sums[4], sums[5]};
+  void add_gradients(int64_t n, int64_t frame, Slice<T> s, const T* sums) const {
+    Moments<T> moments = {sums[0], sums[1], sums[2], sums[3], sums[4], sums[5]};
+    if (scene_.motion != nullptr) {
+      moments = moments_in_plane(scene_.motion[frame], moments);
+      s = scene_.slice_in_plane(n, frame);
+    }
     T gradient[kGeometry] = {};
     geometry_gradient(s, conic_of(s), scene_.cholesky + 6 * n, moments, gradient);
     for (int i = 0; i < 3; ++i) out_.means[3 * n + i] += gradient[i];
@@ -103,8 +107,8 @@ class Gatherer {
 }  // namespace
 
 std::tuple<Tensor, Tensor, Tensor> accumulate_bwd(Tensor v_image, Tensor means, Tensor cholesky, Tensor colors,
-                                                  Tensor cutoffs, Tensor times, Tensor isect_offsets,
-                                                  Tensor flatten_ids) {
+                                                  Tensor cutoffs, Tensor times, Tensor motion,
+                                                  Tensor isect_offsets, Tensor flatten_ids) {
   return with_dtype(means, [&](auto zero) {
     using T = decltype(zero);
     const int channels = checked_channels(colors, means);
@@ -113,7 +117,7 @@ std::tuple<Tensor, Tensor, Tensor> accumulate_bwd(Tensor v_image, Tensor means, 
                         v_image.scalar_type() == means.scalar_type(),
                     "v_image must be [", times.numel(), " frames, height, width, ", channels,
                     " channels] with the dtype of means");
-    const Scene<T> scene = scene_of<T>(means, cholesky, cutoffs, times, v_image.size(2), v_image.size(1));
+    const Scene<T> scene = scene_of<T>(means, cholesky, cutoffs, times, motion, v_image.size(2), v_image.size(1));
     Tensor v_means = torch::stable::new_zeros(means, {scene.count, 3});
     Tensor v_cholesky = torch::stable::new_zeros(means, {scene.count, 6});
     Tensor v_colors = torch::stable::new_zeros(means, {scene.count, channels});

@@ -112,11 +112,11 @@ class Binner {
 
 }  // namespace
 
-std::tuple<Tensor, Tensor> bin_gaussians(Tensor means, Tensor cholesky, Tensor cutoffs, Tensor times, int64_t width,
-                                         int64_t height, int64_t capacity) {
+std::tuple<Tensor, Tensor> bin_gaussians(Tensor means, Tensor cholesky, Tensor cutoffs, Tensor times, Tensor motion,
+                                         int64_t width, int64_t height, int64_t capacity) {
   STD_TORCH_CHECK(capacity >= 0, "capacity must not be negative, got ", capacity);
   return with_dtype(means, [&](auto zero) {
-    const auto scene = scene_of<decltype(zero)>(means, cholesky, cutoffs, times, width, height);
+    const auto scene = scene_of<decltype(zero)>(means, cholesky, cutoffs, times, motion, width, height);
     Tensor offsets = torch::stable::new_empty(means, {scene.frames * scene.tiles() + 1}, ScalarType::Long);
     Tensor ids = torch::stable::new_empty(means, {capacity}, ScalarType::Int);
     int32_t* flatten_ids = ids.mutable_data_ptr<int32_t>();

@@ -32,12 +32,21 @@ inline void check_floats(const Tensor& t, const char* name, ScalarType type, int
 template <typename T>
 struct Scene {
   const T *means, *cholesky, *cutoffs, *times;
+  const PlaneMap<T>* motion;  // of each frame; null where nothing moves
   int64_t count, frames;
   int width, height, tiles_x, tiles_y;
 
   int64_t tiles() const { return int64_t(tiles_x) * tiles_y; }
 
-  Slice<T> slice(int64_t n, int64_t frame) const { return slice_at(means + 3 * n, cholesky + 6 * n, times[frame]); }
+  // In the plane that the Gaussians lie in.
+  Slice<T> slice_in_plane(int64_t n, int64_t frame) const {
+    return slice_at(means + 3 * n, cholesky + 6 * n, times[frame]);
+  }
+
+  Slice<T> slice(int64_t n, int64_t frame) const {
+    const Slice<T> s = slice_in_plane(n, frame);
+    return motion == nullptr ? s : seen_through(motion[frame], s);
+  }
 
   // Squared distance that is left to the slice; negative or NaN where the Gaussian plays no part at this time.
   T reach(int64_t n, const Slice<T>& s) const { return cutoffs[n] - s.u * s.u; }
@@ -45,7 +54,7 @@ struct Scene {
 
 template <typename T>
 Scene<T> scene_of(const Tensor& means, const Tensor& cholesky, const Tensor& cutoffs, const Tensor& times,
-                  int64_t width, int64_t height) {
+                  const Tensor& motion, int64_t width, int64_t height) {
   constexpr int64_t kMaxInt = std::numeric_limits<int32_t>::max() - kTileSize;
   const ScalarType type = means.scalar_type();
   const int64_t n = means.size(0), frames = times.numel();
@@ -53,6 +62,7 @@ Scene<T> scene_of(const Tensor& means, const Tensor& cholesky, const Tensor& cut
   check_floats(cholesky, "cholesky", type, n, 6);
   check_floats(cutoffs, "cutoffs", type, n, 0);
   check_floats(times, "times", type, frames, 0);
+  check_floats(motion, "motion", type, motion.size(0) == 0 ? 0 : frames, 6);
   STD_TORCH_CHECK(n < kMaxInt, "at most 2^31 Gaussians, got ", n);
   STD_TORCH_CHECK(width >= 1 && height >= 1 && width < kMaxInt && height < kMaxInt, "cannot draw an image of ", width,
                   "x", height, " pixels");
@@ -62,6 +72,7 @@ Scene<T> scene_of(const Tensor& means, const Tensor& cholesky, const Tensor& cut
           cholesky.const_data_ptr<T>(),
           cutoffs.const_data_ptr<T>(),
           times.const_data_ptr<T>(),
+          motion.size(0) == 0 ? nullptr : reinterpret_cast<const PlaneMap<T>*>(motion.const_data_ptr<T>()),
           n,
           frames,
           static_cast<int>(width),

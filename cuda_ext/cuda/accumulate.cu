@@ -75,7 +75,7 @@ __global__ void __launch_bounds__(kThreads)
     bool touched = batch + threadIdx.x < work.count;
     if (touched) {
       id = work.gaussian(lists, batch + threadIdx.x);
-      r = load_slice(s, id, work.time);
+      r = load_slice(s, id, work.frame);
       touched = work.touched_by(r);
     }
     const unsigned warp = __ballot_sync(0xffffffffu, touched);
@@ -103,9 +103,9 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 Tensor accumulate(const Tensor& means, const Tensor& cholesky, const Tensor& colors, const Tensor& cutoffs,
-                  const Tensor& times, const Tensor& isect_offsets, const Tensor& flatten_ids, int64_t width,
-                  int64_t height) {
-  const Scene s = make_scene(means, cholesky, cutoffs, times, width, height);
+                  const Tensor& times, const Tensor& motion, const Tensor& isect_offsets, const Tensor& flatten_ids,
+                  int64_t width, int64_t height) {
+  const Scene s = make_scene(means, cholesky, cutoffs, times, motion, width, height);
   const TileLists lists = make_lists(s, isect_offsets, flatten_ids);
   const int channels = channels_of(s, colors);
   const DeviceGuard guard(means.get_device_index());

@@ -54,14 +54,20 @@ template <bool kAlone>
 __device__ __forceinline__ void finish_pair(const Scene& s, const TileWork& work, const float* sums, float scale,
                                             int id, const float* colors, int channels, int first, const float* v_image,
                                             float* target) {
-  const ReachingSlice r = load_slice(s, id, work.time);
+  const ReachingSlice r = load_slice(s, id, work.frame);
   const PassColors color(colors, id, channels, first);
   const float center_x = (work.tile_x + 0.5f) * kTileSize, center_y = (work.tile_y + 0.5f) * kTileSize;
   const PairSums pair = fmaxf(r.conic.A, r.conic.C) > kThin
                             ? sum_directly(s, work, r, v_image, channels, first, color)
                             : move_to_mean(r.slice, sums, scale, color, center_x, center_y);
   float gradients[stride_of(kChannels)] = {};
-  geometry_gradient(r.slice, r.conic, s.cholesky + int64_t(id) * 6, pair.moments, gradients);
+  const float* const cholesky = s.cholesky + int64_t(id) * 6;
+  if (s.motion == nullptr) {
+    geometry_gradient(r.slice, r.conic, cholesky, pair.moments, gradients);
+  } else {
+    const Slice<float> slice = slice_in_plane(s, id, work.frame);
+    geometry_gradient(slice, conic_of(slice), cholesky, moments_in_plane(s.motion[work.frame], pair.moments), gradients);
+  }
   if (channels == kChannels) {
     for (int c = 0; c < kChannels; ++c) gradients[kGeometry + c] = pair.colors[c];
     add_all<kAlone>(target, gradients, stride_of(kChannels));
@@ -92,7 +98,7 @@ __global__ void __launch_bounds__(kThreads)
     mine = {0.f, 0.f, {kNoWeight, 0.f, 0.f, 0.f}, 1.f, -1};
     if (batch + threadIdx.x < work.count) {
       const int id = work.gaussian(lists, batch + threadIdx.x);
-      const ReachingSlice r = load_slice(s, id, work.time);
+      const ReachingSlice r = load_slice(s, id, work.frame);
       if (work.touched_by(r)) {
         const Exponent e = exponent_of(r);
         mine = {r.slice.x, r.slice.y, e, exp2_approx(2.f * e.c), id};
@@ -131,9 +137,10 @@ struct Launch {
   cudaStream_t stream;
 
   Launch(const Tensor& v_image, const Tensor& means, const Tensor& cholesky, const Tensor& colors,
-         const Tensor& cutoffs, const Tensor& times, const Tensor& isect_offsets, const Tensor& flatten_ids) {
+         const Tensor& cutoffs, const Tensor& times, const Tensor& motion, const Tensor& isect_offsets,
+         const Tensor& flatten_ids) {
     STD_TORCH_CHECK(v_image.dim() == 4, "v_image must be [B, H, W, C]");
-    s = make_scene(means, cholesky, cutoffs, times, v_image.size(2), v_image.size(1));
+    s = make_scene(means, cholesky, cutoffs, times, motion, v_image.size(2), v_image.size(1));
     lists = make_lists(s, isect_offsets, flatten_ids);
     channels = channels_of(s, colors);
     check_tensor(v_image, ScalarType::Float, {s.frames, s.height, s.width, channels}, "v_image");
@@ -154,8 +161,9 @@ struct Launch {
 
 std::tuple<Tensor, Tensor, Tensor> accumulate_bwd(const Tensor& v_image, const Tensor& means, const Tensor& cholesky,
                                                   const Tensor& colors, const Tensor& cutoffs, const Tensor& times,
-                                                  const Tensor& isect_offsets, const Tensor& flatten_ids) {
-  const Launch launch(v_image, means, cholesky, colors, cutoffs, times, isect_offsets, flatten_ids);
+                                                  const Tensor& motion, const Tensor& isect_offsets,
+                                                  const Tensor& flatten_ids) {
+  const Launch launch(v_image, means, cholesky, colors, cutoffs, times, motion, isect_offsets, flatten_ids);
   const Scene& s = launch.s;
   const int channels = launch.channels;
   const DeviceGuard guard(means.get_device_index());
@@ -176,9 +184,9 @@ std::tuple<Tensor, Tensor, Tensor> accumulate_bwd(const Tensor& v_image, const T
 }
 
 Tensor accumulate_bwd_pairs(const Tensor& v_image, const Tensor& means, const Tensor& cholesky, const Tensor& colors,
-                            const Tensor& cutoffs, const Tensor& times, const Tensor& isect_offsets,
-                            const Tensor& flatten_ids) {
-  const Launch launch(v_image, means, cholesky, colors, cutoffs, times, isect_offsets, flatten_ids);
+                            const Tensor& cutoffs, const Tensor& times, const Tensor& motion,
+                            const Tensor& isect_offsets, const Tensor& flatten_ids) {
+  const Launch launch(v_image, means, cholesky, colors, cutoffs, times, motion, isect_offsets, flatten_ids);
   const DeviceGuard guard(means.get_device_index());
   // Zeros: tiles without a gradient to pass on write nothing.
   Tensor rows = torch::stable::new_zeros(colors, {launch.lists.capacity, kGeometry + launch.channels});

@@ -39,7 +39,7 @@ struct BlockPairs {
   Blocks blocks;
 
   __device__ __forceinline__ void slice(Living who, Slice<float>& slice, float& reach) const {
-    const ReachingSlice r = load_slice(scene, who.id, scene.times[who.frame]);
+    const ReachingSlice r = load_slice(scene, who.id, who.frame);
     slice = r.slice;
     reach = r.reach;
   }
@@ -205,8 +205,9 @@ struct Workspace {
 };
 
 std::tuple<Tensor, Tensor> bin_gaussians(const Tensor& means, const Tensor& cholesky, const Tensor& cutoffs,
-                                         const Tensor& times, int64_t width, int64_t height, int64_t capacity) {
-  const Scene s = make_scene(means, cholesky, cutoffs, times, width, height);
+                                         const Tensor& times, const Tensor& motion, int64_t width,
+                                         int64_t height, int64_t capacity) {
+  const Scene s = make_scene(means, cholesky, cutoffs, times, motion, width, height);
   STD_TORCH_CHECK(capacity >= 0, "capacity must not be negative, got ", capacity);
   STD_TORCH_CHECK(s.n <= 1 << kIdBits, "at most 2^", kIdBits, " Gaussians, got ", s.n);
   STD_TORCH_CHECK(s.frames <= 65535, "at most 65535 frames in one launch, got ", s.frames);

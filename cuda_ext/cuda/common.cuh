@@ -29,6 +29,7 @@ struct Scene {
   const float* cholesky;  // [n, 6]
   const float* cutoffs;   // [n]
   const float* times;     // [frames]
+  const PlaneMap<float>* motion;  // [frames]; null where nothing moves
   int n, frames, width, height, tiles_x, tiles_y;
 
   __host__ __device__ int64_t tiles() const { return int64_t(tiles_x) * tiles_y; }
@@ -56,13 +57,14 @@ inline void check_tensor(const Tensor& t, ScalarType type, std::initializer_list
 }
 
 inline Scene make_scene(const Tensor& means, const Tensor& cholesky, const Tensor& cutoffs, const Tensor& times,
-                        int64_t width, int64_t height) {
+                        const Tensor& motion, int64_t width, int64_t height) {
   STD_TORCH_CHECK(means.dim() == 2 && times.dim() == 1, "means must be [N, 3] and times [B]");
   const int64_t n = means.size(0), frames = times.size(0);
   check_tensor(means, ScalarType::Float, {n, 3}, "means");
   check_tensor(cholesky, ScalarType::Float, {n, 6}, "cholesky");
   check_tensor(cutoffs, ScalarType::Float, {n}, "cutoffs");
   check_tensor(times, ScalarType::Float, {frames}, "times");
+  check_tensor(motion, ScalarType::Float, {motion.size(0) == 0 ? 0 : frames, 6}, "motion");
   STD_TORCH_CHECK(n <= INT32_MAX - kTileSize, "at most 2^31 Gaussians, got ", n);
   STD_TORCH_CHECK(width >= 1 && height >= 1 && width <= INT32_MAX - kTileSize && height <= INT32_MAX - kTileSize,
                   "cannot draw an image of ", width, "x", height, " pixels");
@@ -71,6 +73,7 @@ inline Scene make_scene(const Tensor& means, const Tensor& cholesky, const Tenso
   s.cholesky = static_cast<const float*>(cholesky.const_data_ptr());
   s.cutoffs = static_cast<const float*>(cutoffs.const_data_ptr());
   s.times = static_cast<const float*>(times.const_data_ptr());
+  s.motion = motion.size(0) == 0 ? nullptr : static_cast<const PlaneMap<float>*>(motion.const_data_ptr());
   s.n = static_cast<int>(n);
   s.frames = static_cast<int>(frames);
   s.width = static_cast<int>(width);
@@ -111,9 +114,15 @@ struct ReachingSlice {
   float reach;
 };
 
-__device__ __forceinline__ ReachingSlice load_slice(const Scene& s, int id, float time) {
+// In the plane that the Gaussians lie in.
+__device__ __forceinline__ Slice<float> slice_in_plane(const Scene& s, int id, int frame) {
+  return slice_at(s.means + int64_t(id) * 3, s.cholesky + int64_t(id) * 6, s.times[frame]);
+}
+
+__device__ __forceinline__ ReachingSlice load_slice(const Scene& s, int id, int frame) {
   ReachingSlice r;
-  r.slice = slice_at(s.means + int64_t(id) * 3, s.cholesky + int64_t(id) * 6, time);
+  r.slice = slice_in_plane(s, id, frame);
+  if (s.motion != nullptr) r.slice = seen_through(s.motion[frame], r.slice);
   r.conic = conic_of(r.slice);
   r.reach = s.cutoffs[id] - r.slice.u * r.slice.u;
   return r;
@@ -125,7 +134,6 @@ struct TileWork {
   int64_t begin, count;
   bool listed;
   int frame, tile_x, tile_y;
-  float time;
 
   __device__ TileWork(const Scene& s, const TileLists& lists, int64_t tile) {
     begin = lists.offsets[tile];
@@ -135,7 +143,6 @@ struct TileWork {
     const int rest = static_cast<int>(tile - frame * s.tiles());
     tile_y = rest / s.tiles_x;
     tile_x = rest - tile_y * s.tiles_x;
-    time = s.times[frame];
   }
 
   __device__ __forceinline__ int gaussian(const TileLists& lists, int64_t k) const {

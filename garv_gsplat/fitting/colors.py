@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from garv_gsplat.fitting.seen import SeenFrames
+from garv_gsplat.motion import maps_at
 from garv_gsplat.ops import PairBudget, accumulate
 
 _WEIGHT_TAU = 1 / 1024  # a Gaussian is left out of a tile where its weight stays below this
@@ -21,15 +22,18 @@ def refit_colors(
     colors: Tensor,  # [N, C] to start from
     seen: SeenFrames,
     *,
+    maps: Tensor | None = None,  # [T, 6]
     iterations: int = 8,
     batch_frames: int = 8,
 ) -> Tensor:
     """Colours [N, C] that come nearer to the frames seen; all in pixels and frames.
 
+    maps: of all frames of the video, where its plane moves.
+
     Conjugate gradients on the normal equations (Hestenes and Stiefel, 1952), each Gaussian scaled by its own size;
     every iteration renders the video once and takes its gradient once.
     """
-    system = _Normal(means, cholesky, seen, batch_frames)
+    system = _Normal(means, cholesky, seen, maps, batch_frames)
     sizes = (cholesky[:, 0] * cholesky[:, 3] * cholesky[:, 5])[:, None]
     residual = -system.gradient(colors, against_frames=True)
     scaled = residual / sizes
@@ -48,10 +52,12 @@ def refit_colors(
 class _Normal:
     """A^T A and A^T f, where A renders colours and f are the frames."""
 
-    def __init__(self, means: Tensor, cholesky: Tensor, seen: SeenFrames, batch_frames: int) -> None:
+    def __init__(
+        self, means: Tensor, cholesky: Tensor, seen: SeenFrames, maps: Tensor | None, batch_frames: int
+    ) -> None:
         self._geometry = (means, cholesky)
         self._cutoffs = torch.full_like(means[:, 0], -2 * math.log(_WEIGHT_TAU))
-        self._seen, self._batch = seen, batch_frames
+        self._seen, self._maps, self._batch = seen, maps, batch_frames
         self._budget = PairBudget()
 
     def gradient(self, colors: Tensor, *, against_frames: bool) -> Tensor:
@@ -59,10 +65,11 @@ class _Normal:
         height, width = self._seen.frames.shape[1:3]
         total = torch.zeros_like(colors)
         for frames, times in zip(self._seen.frames.split(self._batch), self._seen.times.split(self._batch)):
-            lists = self._budget.bin(*self._geometry, self._cutoffs, times, width, height)
+            motion = maps_at(self._maps, times)
+            lists = self._budget.bin(*self._geometry, self._cutoffs, times, width, height, motion)
             with torch.enable_grad():
                 variable = colors.detach().requires_grad_(True)
-                image = accumulate(*self._geometry, variable, self._cutoffs, times, *lists, width, height)
+                image = accumulate(*self._geometry, variable, self._cutoffs, times, *lists, width, height, motion)
             error = image.detach()
             if against_frames:
                 error = error - frames.float() / 255

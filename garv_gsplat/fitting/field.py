@@ -16,6 +16,7 @@ from garv_gsplat.fitting.parametrization import (
 )
 from garv_gsplat.fitting.seen import SeenFrames
 from garv_gsplat.gaussians import VideoGaussians
+from garv_gsplat.motion import maps_at, pixel_maps
 from garv_gsplat.ops import PairBudget, accumulate
 from garv_gsplat.volume import VideoInfo
 
@@ -33,6 +34,7 @@ class GaussianField(nn.Module):
         self.attributes = nn.Parameter(torch.zeros(num_gaussians, 9 + info.channels))
         shortest = MIN_TEMPORAL_SIGMA if config.hold_out is None else MIN_TEMPORAL_SIGMA_HELD_OUT
         self.parametrization = PARAMETRIZATIONS[config.parametrization](info, shortest)
+        self.register_buffer("maps", pixel_maps(info), persistent=False)
         self._pair_budget = PairBudget()
         self._eval_budget = PairBudget()  # apart, or a frame looked at would be taken for a recorded step's
 
@@ -69,7 +71,8 @@ class GaussianField(nn.Module):
         return self._render(times, self._eval_budget)
 
     def _render(self, times: Tensor, budget: PairBudget) -> Tensor:
-        return render_frames(*self.values(), times, (self.info.width, self.info.height), self.config.tau, budget)
+        size = (self.info.width, self.info.height)
+        return render_frames(*self.values(), times, size, self.config.tau, budget, maps_at(self.maps, times))
 
     def room(self, frames: int) -> int:
         """Pairs that the lists of a step of `frames` frames get room for, as far as is known."""
@@ -105,11 +108,12 @@ def render_frames(
     size: tuple[int, int],
     tau: float,
     budget: PairBudget,
+    motion: Tensor | None = None,  # [B, 6]
 ) -> Tensor:
     """Images [B, H, W, C] of (width, height) pixels as a fit renders them; all in pixels and frames.
 
     tau: a Gaussian is left out of a tile where its weight stays below this.
     """
     cutoffs = torch.full_like(colors[:, 0], -2 * math.log(tau) if tau else math.inf)
-    lists = budget.bin(means, cholesky, cutoffs, times, *size)
-    return accumulate(means, cholesky, colors, cutoffs, times, *lists, *size)
+    lists = budget.bin(means, cholesky, cutoffs, times, *size, motion)
+    return accumulate(means, cholesky, colors, cutoffs, times, *lists, *size, motion)

@@ -18,6 +18,7 @@ from garv_gsplat.fitting.rate import best_step, numbers_of, target_bits
 from garv_gsplat.fitting.seen import SeenFrames
 from garv_gsplat.gaussians import VideoGaussians, energies
 from garv_gsplat.metrics import psnr_per_frame
+from garv_gsplat.motion import pixel_maps
 from garv_gsplat.rendering import rasterization
 
 LEAST, MOST = 0.985, 1.0  # of the size that is asked for
@@ -121,5 +122,6 @@ def _encode(gaussians: VideoGaussians, name: str, step: float | None, seen: Seen
     chosen = codec.find_codec(name)
     levels = chosen.round(gaussians, step)
     rounded = chosen.dequantize(levels).to(seen.frames.device)
-    colors = refit_colors(*rounded.in_pixels(), rounded.colors, seen, iterations=_ITERATIONS)
+    maps = pixel_maps(rounded.info, seen.frames.device)
+    colors = refit_colors(*rounded.in_pixels(), rounded.colors, seen, maps=maps, iterations=_ITERATIONS)
     return codec.encode_levels(chosen.with_colors(levels, colors), name)

@@ -16,7 +16,7 @@ from garv_gsplat.ops import (
     _deterministic,
     _schema,  # noqa: F401  (defines torch.ops.garv)
 )
-from garv_gsplat.ops._budgets import ListBudget, PairBudget
+from garv_gsplat.ops._budgets import ListBudget, PairBudget, motion_or_none
 from garv_gsplat.ops._library import ensure_kernels, serving
 from garv_gsplat.ops._recording import can_record, record
 from garv_gsplat.ops._reference import MIN_SIGMA, TILE_SIZE, slice_gaussians, tile_grid
@@ -35,6 +35,7 @@ __all__ = [
     "bin_gaussians",
     "can_record",
     "draw",
+    "motion_or_none",
     "record",
     "serving",
     "slice_gaussians",
@@ -50,6 +51,7 @@ def bin_gaussians(
     width: int,
     height: int,
     capacity: int,
+    motion: Tensor | None = None,  # [B, 6]
 ) -> tuple[Tensor, Tensor]:
     """List the Gaussians of every tile of every frame.
 
@@ -61,6 +63,9 @@ def bin_gaussians(
     list passes `capacity`; `accumulate` then searches the Gaussians again, of tiles past it (CPU) or of all (CUDA), so
     nothing is dropped.
 
+    motion: how each frame sees the plane that the Gaussians lie in, a map (xx, xy, yx, yy, x, y) in pixels: what is
+    listed is what is seen of them at (xx p + xy q + x, yx p + yy q + y). None where they lie in the frames themselves.
+
     Lists are sorted; on CUDA only under `torch.use_deterministic_algorithms(True)`, where this waits for the device and
     makes flatten_ids as long as it has to be, whatever `capacity`.
     """
@@ -68,7 +73,7 @@ def bin_gaussians(
     if capacity < 0:
         raise ValueError(f"capacity must not be negative, got {capacity}")
     ensure_kernels(means.device)
-    args = (t.detach().contiguous() for t in (means, cholesky, cutoffs, times))
+    args = (t.detach().contiguous() for t in (means, cholesky, cutoffs, times, motion_or_none(motion, times)))
     return _deterministic.bin_gaussians(*args, width, height, capacity)
 
 
@@ -82,8 +87,11 @@ def accumulate(
     flatten_ids: Tensor,  # [capacity]
     width: int,
     height: int,
+    motion: Tensor | None = None,  # [B, 6]
 ) -> Tensor:
     """Sum the listed Gaussians' slices (GaRV eq. 3): images [B, height, width, C], not clamped.
+
+    motion: that of `bin_gaussians`.
 
     Differentiable in means, cholesky and colors. Compiled kernels skip the part of a tile where a Gaussian's weight is
     below 2^-17 (CUDA) or 2^-24 of its peak (CPU). CUDA gradients take weights in half precision, rounded once for all
@@ -100,7 +108,8 @@ def accumulate(
             f"got {list(isect_offsets.shape)}: bin_gaussians with the same times and size makes them"
         )
     ensure_kernels(means.device)
-    tensors = (means, cholesky, colors, cutoffs, times, isect_offsets, flatten_ids)
+    motion = motion_or_none(motion, times)
+    tensors = (means, cholesky, colors, cutoffs, times, motion, isect_offsets, flatten_ids)
     return torch.ops.garv.accumulate(*(t.contiguous() for t in tensors), width, height)
 
 

@@ -17,6 +17,18 @@ _SPARE_PAIRS = 4096  # so that a scene of few pairs may grow
 _SPARE_ENTRIES = 32
 
 
+def motion_or_none(motion: Tensor | None, times: Tensor) -> Tensor:
+    """The maps [B, 6] of frames at times [B] as the operators take them: none of them, [0, 6], where nothing moves."""
+    if motion is None:
+        return times.new_empty(0, 6)
+    if motion.shape != (len(times), 6) or motion.device != times.device or motion.dtype != times.dtype:
+        raise ValueError(
+            f"motion must be [{len(times)}, 6] {times.dtype} on {times.device}, a map for each time, "
+            f"got {list(motion.shape)} {motion.dtype} on {motion.device}"
+        )
+    return motion
+
+
 class PairBudget:
     """Room for the lists of `bin_gaussians`, one budget for a series of launches of the same kind.
 
@@ -31,11 +43,19 @@ class PairBudget:
         self._arriving = _Arriving()
 
     def bin(
-        self, means: Tensor, cholesky: Tensor, cutoffs: Tensor, times: Tensor, width: int, height: int
+        self,
+        means: Tensor,
+        cholesky: Tensor,
+        cutoffs: Tensor,
+        times: Tensor,
+        width: int,
+        height: int,
+        motion: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """`bin_gaussians` with room for every pair that is to be expected; same arguments, same result."""
         ensure_kernels(means.device)
-        args = (*(t.detach().contiguous() for t in (means, cholesky, cutoffs, times)), width, height)
+        tensors = (means, cholesky, cutoffs, times, motion_or_none(motion, times))
+        args = (*(t.detach().contiguous() for t in tensors), width, height)
         frames = max(1, len(times))
         if self._size != (width, height):
             offsets, _ = torch.ops.garv.bin_gaussians(*args, 0)

@@ -16,10 +16,17 @@ def needed(tensor: Tensor) -> bool:
 
 
 def bin_gaussians(
-    means: Tensor, cholesky: Tensor, cutoffs: Tensor, times: Tensor, width: int, height: int, capacity: int
+    means: Tensor,
+    cholesky: Tensor,
+    cutoffs: Tensor,
+    times: Tensor,
+    motion: Tensor,
+    width: int,
+    height: int,
+    capacity: int,
 ) -> tuple[Tensor, Tensor]:
     """The operator; where a fixed order is needed, its lists sorted and complete, whatever `capacity`."""
-    arguments = (means, cholesky, cutoffs, times, width, height)
+    arguments = (means, cholesky, cutoffs, times, motion, width, height)
     isect_offsets, flatten_ids = torch.ops.garv.bin_gaussians(*arguments, capacity)
     if not needed(means):
         return isect_offsets, flatten_ids
@@ -39,13 +46,13 @@ def sort_lists(isect_offsets: Tensor, flatten_ids: Tensor, num_gaussians: int) -
 
 def accumulate_bwd(v_image: Tensor, *scene: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The operator `accumulate_bwd`; a Gaussian's pairs are added in the order in which the lists hold them."""
-    means, cholesky, colors, cutoffs, times, isect_offsets, flatten_ids = scene
+    means, cholesky, colors, cutoffs, times, motion, isect_offsets, flatten_ids = scene
     pairs = int(isect_offsets[-1])
     if pairs > len(flatten_ids):  # not all pairs have a place there, and so none for their gradients
         height, width = v_image.shape[1:3]
-        isect_offsets, flatten_ids = bin_gaussians(means, cholesky, cutoffs, times, width, height, pairs)
+        isect_offsets, flatten_ids = bin_gaussians(means, cholesky, cutoffs, times, motion, width, height, pairs)
     rows = torch.ops.garv.accumulate_bwd_pairs(
-        v_image, means, cholesky, colors, cutoffs, times, isect_offsets, flatten_ids
+        v_image, means, cholesky, colors, cutoffs, times, motion, isect_offsets, flatten_ids
     )
     sums = rows.new_zeros(len(means), rows.shape[1])
     # Sorts by Gaussian and adds in order; index_add_ does the same after copying all rows.

@@ -25,13 +25,21 @@ def slice_gaussians(means: Tensor, cholesky: Tensor, times: Tensor) -> tuple[Ten
 
 
 def bin_gaussians(
-    means: Tensor, cholesky: Tensor, cutoffs: Tensor, times: Tensor, width: int, height: int, capacity: int
+    means: Tensor,
+    cholesky: Tensor,
+    cutoffs: Tensor,
+    times: Tensor,
+    motion: Tensor,
+    width: int,
+    height: int,
+    capacity: int,
 ) -> tuple[Tensor, Tensor]:
     tiles_x, tiles_y = tile_grid(width, height)
     tiles = tiles_x * tiles_y
     tile_ids, gaussian_ids = [means.new_zeros(0, dtype=torch.int64)], [means.new_zeros(0, dtype=torch.int64)]
-    for frame, time in enumerate(times):
-        tile, gaussian = _pairs_of_frame(means, cholesky, cutoffs, time, tiles_x, tiles_y)
+    for frame in range(len(times)):
+        view = _View(times, motion, frame)
+        tile, gaussian = _pairs_of_frame(means, cholesky, cutoffs, view, tiles_x, tiles_y)
         tile_ids.append(tile + frame * tiles)
         gaussian_ids.append(gaussian)
     tile_ids, gaussian_ids = torch.cat(tile_ids), torch.cat(gaussian_ids)
@@ -49,14 +57,16 @@ def accumulate(
     colors: Tensor,
     cutoffs: Tensor,
     times: Tensor,
+    motion: Tensor,
     isect_offsets: Tensor,
     flatten_ids: Tensor,
     width: int,
     height: int,
 ) -> Tensor:
     image = colors.new_zeros(len(times), height, width, colors.shape[1])
-    for _, frame, ys, xs, ids in _tiles(means, cholesky, cutoffs, times, isect_offsets, flatten_ids, width, height):
-        weights, _ = _weights(means[ids], cholesky[ids], times[frame], xs, ys)
+    lists = (motion, isect_offsets, flatten_ids)
+    for _, frame, ys, xs, ids in _tiles(means, cholesky, cutoffs, times, *lists, width, height):
+        weights, _ = _weights(means[ids], cholesky[ids], _View(times, motion, frame), xs, ys)
         image[frame, ys, xs] = torch.einsum("nhw,nc->hwc", weights, colors[ids])
     return image
 
@@ -68,11 +78,12 @@ def accumulate_bwd(
     colors: Tensor,
     cutoffs: Tensor,
     times: Tensor,
+    motion: Tensor,
     isect_offsets: Tensor,
     flatten_ids: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
     gradients = tuple(torch.zeros_like(t) for t in (means, cholesky, colors))
-    lists = (cutoffs, times, isect_offsets, flatten_ids)
+    lists = (cutoffs, times, motion, isect_offsets, flatten_ids)
     for _, ids, parts in _pair_gradients(v_image, means, cholesky, colors, *lists):
         for gradient, part in zip(gradients, parts):
             gradient.index_add_(0, ids, part)
@@ -86,11 +97,12 @@ def accumulate_bwd_pairs(
     colors: Tensor,
     cutoffs: Tensor,
     times: Tensor,
+    motion: Tensor,
     isect_offsets: Tensor,
     flatten_ids: Tensor,
 ) -> Tensor:
     rows = means.new_zeros(len(flatten_ids), 9 + colors.shape[1])
-    lists = (cutoffs, times, isect_offsets, flatten_ids)
+    lists = (cutoffs, times, motion, isect_offsets, flatten_ids)
     for start, ids, parts in _pair_gradients(v_image, means, cholesky, colors, *lists):
         if start + len(ids) <= len(rows):
             rows[start : start + len(ids)] = torch.cat(parts, 1)
@@ -139,15 +151,50 @@ def _conics(factor: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return 1 / a**2 + k**2, k / c, 1 / c**2
 
 
+class _View:
+    """How one frame is seen: at a time, through a map of the plane [6] where the plane moves."""
+
+    def __init__(self, times: Tensor, motion: Tensor, frame: int) -> None:
+        self.time = times[frame]
+        self._map = motion[frame].unbind() if len(motion) else None
+
+    def slice(self, means: Tensor, cholesky: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """2D means [N, 2], weights along time [N] and 2D Cholesky factors [N, 3] as they are seen (see gaussian.h)."""
+        means2d, peak, factor = slice_gaussians(means, cholesky, self.time[None])
+        means2d, peak = means2d[0], peak[0]
+        if self._map is None:
+            return means2d, peak, factor
+        xx, xy, yx, yy, x, y = self._map
+        (mx, my), (a, b, c) = means2d.unbind(1), factor.unbind(1)
+        p, q, r, v = xx * a + xy * b, xy * c, yx * a + yy * b, yy * c
+        seen = torch.hypot(p, q)
+        factor = torch.stack([seen.clamp(min=MIN_SIGMA), (p * r + q * v) / seen, (p * v - q * r) / seen], 1)
+        return torch.stack([xx * mx + xy * my + x, yx * mx + yy * my + y], 1), peak, factor
+
+    def moments_in_plane(self, moments: list[Tensor]) -> list[Tensor]:
+        """The moments (see gaussian.h) in the plane that the Gaussians lie in."""
+        if self._map is None:
+            return moments
+        xx, xy, yx, yy, _, _ = self._map
+        one = 1 / (xx * yy - xy * yx)
+        a, b, c, d = yy * one, -xy * one, -yx * one, xx * one
+        s0, sx, sy, sxx, sxy, syy = moments
+        second = [
+            a * a * sxx + 2 * a * b * sxy + b * b * syy,
+            a * c * sxx + (a * d + b * c) * sxy + b * d * syy,
+            c * c * sxx + 2 * c * d * sxy + d * d * syy,
+        ]
+        return [s0, a * sx + b * sy, c * sx + d * sy, *second]
+
+
 def _pairs_of_frame(
-    means: Tensor, cholesky: Tensor, cutoffs: Tensor, time: Tensor, tiles_x: int, tiles_y: int
+    means: Tensor, cholesky: Tensor, cutoffs: Tensor, view: _View, tiles_x: int, tiles_y: int
 ) -> Tensor:
     """Tile and Gaussian indices [2, P] of one frame, sorted by tile, then by Gaussian."""
-    offset = _deviations(means, cholesky, time[None])[0]
-    reach = cutoffs - offset**2
+    reach = cutoffs - _deviations(means, cholesky, view.time[None])[0] ** 2
     active = (reach >= 0).nonzero()[:, 0]
-    means2d = means[active, :2] + offset[active, None] * cholesky[active, 1:3]
-    factor, reach = _factor2d(cholesky[active]), reach[active]
+    means2d, _, factor = view.slice(means[active], cholesky[active])
+    reach = reach[active]
     tile_y, tile_x = torch.meshgrid(torch.arange(tiles_y), torch.arange(tiles_x), indexing="ij")
     grid = torch.stack([tile_x, tile_y], -1).reshape(-1, 2).to(means)
     found = []
@@ -172,7 +219,7 @@ def _tile_distance(means2d: Tensor, factor: Tensor, tiles: Tensor) -> Tensor:
     return torch.minimum(on_vertical, on_horizontal)
 
 
-def _tiles(means, cholesky, cutoffs, times, isect_offsets, flatten_ids, width, height):
+def _tiles(means, cholesky, cutoffs, times, motion, isect_offsets, flatten_ids, width, height):
     """Every tile that has Gaussians: where its list starts, frame, rows, columns, Gaussian indices."""
     tiles_x, tiles_y = tile_grid(width, height)
     offsets = isect_offsets.tolist()
@@ -185,37 +232,38 @@ def _tiles(means, cholesky, cutoffs, times, isect_offsets, flatten_ids, width, h
         if end <= len(flatten_ids):
             ids = flatten_ids[start:end].long()
         else:  # the list did not fit into flatten_ids: look at all Gaussians again
-            everything = _pairs_of_frame(means, cholesky, cutoffs, times[frame], tiles_x, tiles_y)
+            everything = _pairs_of_frame(means, cholesky, cutoffs, _View(times, motion, frame), tiles_x, tiles_y)
             ids = everything[1, everything[0] == rest]
         ys = slice(row * TILE_SIZE, min(height, (row + 1) * TILE_SIZE))
         xs = slice(column * TILE_SIZE, min(width, (column + 1) * TILE_SIZE))
         yield start, frame, ys, xs, ids
 
 
-def _pair_gradients(v_image, means, cholesky, colors, cutoffs, times, isect_offsets, flatten_ids):
+def _pair_gradients(v_image, means, cholesky, colors, cutoffs, times, motion, isect_offsets, flatten_ids):
     """Every tile that has Gaussians: where its list starts, Gaussian indices, gradients of means, cholesky, colors."""
     height, width = v_image.shape[1:3]
-    lists = (isect_offsets, flatten_ids)
+    lists = (motion, isect_offsets, flatten_ids)
     for start, frame, ys, xs, ids in _tiles(means, cholesky, cutoffs, times, *lists, width, height):
-        weights, (dx, dy) = _weights(means[ids], cholesky[ids], times[frame], xs, ys)
+        view = _View(times, motion, frame)
+        weights, (dx, dy) = _weights(means[ids], cholesky[ids], view, xs, ys)
         v_tile = v_image[frame, ys, xs]
         h = torch.einsum("hwc,nc->nhw", v_tile, colors[ids]) * weights
         moments = [(h * f).sum((1, 2)) for f in (1, dx, dy, dx * dx, dx * dy, dy * dy)]
-        geometry = _geometry_gradient(means[ids], cholesky[ids], times[frame], moments)
+        geometry = _geometry_gradient(means[ids], cholesky[ids], view.time, view.moments_in_plane(moments))
         yield start, ids, (*geometry, torch.einsum("nhw,hwc->nc", weights, v_tile))
 
 
-def _weights(means: Tensor, cholesky: Tensor, time: Tensor, xs: slice, ys: slice):
+def _weights(means: Tensor, cholesky: Tensor, view: _View, xs: slice, ys: slice):
     """Weights p(t) exp(-d/2) [N, h, w] of N Gaussians at a tile's pixels, and the distances (dx, dy) to their means."""
-    means2d, peak, factor = slice_gaussians(means, cholesky, time[None])
+    means2d, peak, factor = view.slice(means, cholesky)
     a, b, c = (v[:, None, None] for v in factor.unbind(1))
     x = torch.arange(xs.start, xs.stop, dtype=means.dtype, device=means.device) + 0.5
     y = torch.arange(ys.start, ys.stop, dtype=means.dtype, device=means.device) + 0.5
-    dx = (x[None, None, :] - means2d[0, :, 0, None, None]).expand(-1, len(y), -1)
-    dy = (y[None, :, None] - means2d[0, :, 1, None, None]).expand(-1, -1, len(x))
+    dx = (x[None, None, :] - means2d[:, 0, None, None]).expand(-1, len(y), -1)
+    dy = (y[None, :, None] - means2d[:, 1, None, None]).expand(-1, -1, len(x))
     z1 = dx / a
     z2 = (dy - b * z1) / c
-    return peak[0, :, None, None] * torch.exp(-0.5 * (z1**2 + z2**2)), (dx, dy)
+    return peak[:, None, None] * torch.exp(-0.5 * (z1**2 + z2**2)), (dx, dy)
 
 
 def _geometry_gradient(means: Tensor, cholesky: Tensor, time: Tensor, moments: list[Tensor]) -> tuple[Tensor, Tensor]:

@@ -62,18 +62,18 @@ def draw(
 def _draw_frames(packed: _Packed, times: Tensor, window: tuple[int, int, int, int]) -> Tensor:
     left, top, width, height = window
     left0, top0 = left // ALIGNMENT * ALIGNMENT, top // ALIGNMENT * ALIGNMENT
-    coarser = None
+    coarser, still = None, times.new_empty(0, 6)
     for level in reversed(range(packed.levels)):
         scale, apron = 1 << level, APRON if level else 0
         size = (-(-(left + width - left0) // scale) + 2 * apron, -(-(top + height - top0) // scale) + 2 * apron)
         corner = (left0 // scale - apron, top0 // scale - apron)
         means, cholesky, colors, cutoffs = _unpack(packed, level, times, corner, size)
-        geometry = (means, cholesky, cutoffs, times, *size)
+        geometry = (means, cholesky, cutoffs, times, still, *size)
         likely = _LIKELY_PAIRS * len(means) * len(times)
         offsets, ids = torch.ops.garv.bin_gaussians(*geometry, likely)
         if (pairs := int(offsets[-1])) > likely:
             offsets, ids = torch.ops.garv.bin_gaussians(*geometry, pairs)
-        image = torch.ops.garv.accumulate(means, cholesky, colors, cutoffs, times, offsets, ids, *size)
+        image = torch.ops.garv.accumulate(means, cholesky, colors, cutoffs, times, still, offsets, ids, *size)
         if coarser is not None:
             image += _upsample(coarser, apron, size)
         coarser = image

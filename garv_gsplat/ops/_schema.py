@@ -8,11 +8,12 @@ from torch import Tensor
 from garv_gsplat.ops import _deterministic, _reference, _reference_draw
 
 _GEOMETRY = "Tensor means, Tensor cholesky"
-_TILES = "Tensor cutoffs, Tensor times, Tensor isect_offsets, Tensor flatten_ids"
+_TILES = "Tensor cutoffs, Tensor times, Tensor motion, Tensor isect_offsets, Tensor flatten_ids"
 
 torch.library.define(
     "garv::bin_gaussians",
-    f"({_GEOMETRY}, Tensor cutoffs, Tensor times, int width, int height, int capacity) -> (Tensor, Tensor)",
+    f"({_GEOMETRY}, Tensor cutoffs, Tensor times, Tensor motion, int width, int height, int capacity)"
+    " -> (Tensor, Tensor)",
 )
 torch.library.define("garv::accumulate", f"({_GEOMETRY}, Tensor colors, {_TILES}, int width, int height) -> Tensor")
 torch.library.define(
@@ -47,24 +48,24 @@ for _name, _module in {
 
 
 @torch.library.register_fake("garv::bin_gaussians")
-def _(means, cholesky, cutoffs, times, width, height, capacity):
+def _(means, cholesky, cutoffs, times, motion, width, height, capacity):
     tiles_x, tiles_y = _reference.tile_grid(width, height)
     offsets = means.new_empty(len(times) * tiles_x * tiles_y + 1, dtype=torch.int64)
     return offsets, means.new_empty(capacity, dtype=torch.int32)
 
 
 @torch.library.register_fake("garv::accumulate")
-def _(means, cholesky, colors, cutoffs, times, isect_offsets, flatten_ids, width, height):
+def _(means, cholesky, colors, cutoffs, times, motion, isect_offsets, flatten_ids, width, height):
     return colors.new_empty(len(times), height, width, colors.shape[1])
 
 
 @torch.library.register_fake("garv::accumulate_bwd")
-def _(v_image, means, cholesky, colors, cutoffs, times, isect_offsets, flatten_ids):
+def _(v_image, means, cholesky, colors, cutoffs, times, motion, isect_offsets, flatten_ids):
     return torch.empty_like(means), torch.empty_like(cholesky), torch.empty_like(colors)
 
 
 @torch.library.register_fake("garv::accumulate_bwd_pairs")
-def _(v_image, means, cholesky, colors, cutoffs, times, isect_offsets, flatten_ids):
+def _(v_image, means, cholesky, colors, cutoffs, times, motion, isect_offsets, flatten_ids):
     return means.new_empty(len(flatten_ids), 9 + colors.shape[1])
 
 
@@ -81,13 +82,13 @@ def _(rows, gradient, exp_avg, exp_avg_sq, steps, rates, beta1, beta2, eps, visi
 
 
 def _setup_context(ctx, inputs, output) -> None:
-    ctx.save_for_backward(*inputs[:7])
+    ctx.save_for_backward(*inputs[:8])
 
 
 def _backward(ctx, v_image: Tensor):
     by = _deterministic if _deterministic.needed(v_image) else torch.ops.garv
     gradients = by.accumulate_bwd(v_image.contiguous(), *ctx.saved_tensors)
-    return (*gradients, None, None, None, None, None, None)
+    return (*gradients, None, None, None, None, None, None, None)
 
 
 torch.library.register_autograd("garv::accumulate", _backward, setup_context=_setup_context)

@@ -98,9 +98,9 @@ def test_counts_equal_brute_force(tiny, device, kind):
             z = (x - mx - u * xt) / xx
             distances = u**2 + z**2 + ((y - my - u * yt - yx * z) / yy) ** 2
             pixels += int((distances <= q).sum())
-        found = _reference.bin_gaussians(
-            view.means, view.cholesky, view.cutoffs, torch.tensor([frame + 0.5]).double(), view.width, view.height, 0
-        )
+        times, still = torch.tensor([frame + 0.5]).double(), torch.zeros(0, 6).double()
+        geometry = (view.means, view.cholesky, view.cutoffs, times, still, view.width, view.height)
+        found = _reference.bin_gaussians(*geometry, 0)
         tiles += int(found[0][-1])
     assert counts.active_gaussians == active / 2
     if kind == "forward":

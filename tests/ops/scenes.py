@@ -25,10 +25,12 @@ class Scene:
     times: Tensor
     width: int
     height: int
+    motion: Tensor | None = None
 
     def to(self, target: torch.device | torch.dtype | str) -> Scene:
         names = ("means", "cholesky", "colors", "cutoffs", "times")
-        return replace(self, **{name: getattr(self, name).to(target) for name in names})
+        motion = None if self.motion is None else self.motion.to(target)
+        return replace(self, motion=motion, **{name: getattr(self, name).to(target) for name in names})
 
     def pick(self, ids: Tensor) -> Scene:
         """The Gaussians `ids` in that order."""
@@ -47,6 +49,11 @@ class Scene:
     @property
     def gaussians(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         return self.means, self.cholesky, self.colors, self.cutoffs, self.times
+
+    @property
+    def maps(self) -> Tensor:
+        """The motion as the kernels take it."""
+        return ops.motion_or_none(self.motion, self.times)
 
 
 def random_scene(
@@ -78,12 +85,12 @@ def random_scene(
 
 def lists(scene: Scene) -> tuple[Tensor, Tensor]:
     """Complete lists by the operator."""
-    offsets, _ = ops.bin_gaussians(*scene.geometry, scene.width, scene.height, 0)
-    return ops.bin_gaussians(*scene.geometry, scene.width, scene.height, int(offsets[-1]))
+    offsets, _ = ops.bin_gaussians(*scene.geometry, scene.width, scene.height, 0, scene.motion)
+    return ops.bin_gaussians(*scene.geometry, scene.width, scene.height, int(offsets[-1]), scene.motion)
 
 
 def draw(scene: Scene, tiles: tuple[Tensor, Tensor] | None = None) -> Tensor:
-    return ops.accumulate(*scene.gaussians, *(tiles or lists(scene)), scene.width, scene.height)
+    return ops.accumulate(*scene.gaussians, *(tiles or lists(scene)), scene.width, scene.height, scene.motion)
 
 
 def gradients(scene: Scene, v_image: Tensor, tiles: tuple[Tensor, Tensor] | None = None) -> list[Tensor]:
@@ -97,17 +104,17 @@ class ReferenceAccumulate(torch.autograd.Function):
     """The plain-torch kernels with their own backward, whatever library serves the operators."""
 
     @staticmethod
-    def forward(ctx, means, cholesky, colors, cutoffs, times, isect_offsets, flatten_ids, width, height):
-        ctx.save_for_backward(means, cholesky, colors, cutoffs, times, isect_offsets, flatten_ids)
-        return _reference.accumulate(means, cholesky, colors, cutoffs, times, isect_offsets, flatten_ids, width, height)
+    def forward(ctx, *arguments):
+        ctx.save_for_backward(*arguments[:-2])
+        return _reference.accumulate(*arguments)
 
     @staticmethod
     def backward(ctx, v_image):
-        return (*_reference.accumulate_bwd(v_image, *ctx.saved_tensors), *[None] * 6)
+        return (*_reference.accumulate_bwd(v_image, *ctx.saved_tensors), *[None] * 7)
 
 
 def draw_reference(scene: Scene, tiles: tuple[Tensor, Tensor]) -> Tensor:
-    return ReferenceAccumulate.apply(*scene.gaussians, *tiles, scene.width, scene.height)
+    return ReferenceAccumulate.apply(*scene.gaussians, scene.maps, *tiles, scene.width, scene.height)
 
 
 def relative_error(value: Tensor, expected: Tensor) -> float:

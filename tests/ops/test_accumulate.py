@@ -43,7 +43,7 @@ def assert_equals_reference(scene: Scene, device: torch.device) -> None:
     image, expected = draw(there, tiles).cpu().double(), draw_reference(exact, tiles_here)
     full_scale = max(1.0, float(expected.abs().max())) if expected.numel() else 1.0
     torch.testing.assert_close(image, expected, rtol=0, atol=IMAGE * full_scale)
-    arguments = (exact.means, exact.cholesky, exact.colors, exact.cutoffs, exact.times, *tiles_here)
+    arguments = (exact.means, exact.cholesky, exact.colors, exact.cutoffs, exact.times, exact.maps, *tiles_here)
     wanted = _reference.accumulate_bwd(noise_like(exact), *arguments)
     for name, value, want in zip(
         ("means", "cholesky", "colors"), gradients(there, noise_like(scene).to(device), tiles), wanted

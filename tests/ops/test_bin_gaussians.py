@@ -27,8 +27,8 @@ def expected(scene: Scene, slack: float) -> Tensor:
     """The reference's lists in float64 where the cutoffs are shifted by `slack`."""
     scene = scene.to("cpu").to(torch.float64)
     scene.cutoffs = scene.cutoffs + slack
-    offsets, _ = _reference.bin_gaussians(*scene.geometry, scene.width, scene.height, 0)
-    tiles = _reference.bin_gaussians(*scene.geometry, scene.width, scene.height, int(offsets[-1]))
+    offsets, _ = _reference.bin_gaussians(*scene.geometry, scene.maps, scene.width, scene.height, 0)
+    tiles = _reference.bin_gaussians(*scene.geometry, scene.maps, scene.width, scene.height, int(offsets[-1]))
     return as_matrix(*tiles, len(scene.means))
 
 

@@ -133,7 +133,7 @@ def test_sums_of_pairs_are_the_gradients(cutoff, channels, capacity, device):
     some = tiles if capacity is None else ops.bin_gaussians(*scene.geometry, 64, 48, capacity)
     v_image = noise_like(scene)
     for value, expected in zip(
-        _deterministic.accumulate_bwd(v_image, *scene.gaussians, *some), gradients(scene, v_image, tiles)
+        _deterministic.accumulate_bwd(v_image, *scene.gaussians, scene.maps, *some), gradients(scene, v_image, tiles)
     ):
         assert value.shape == expected.shape and value.is_contiguous()
         # on the CPU pairs are those of the reference, which has an exponential of its own (see test_accumulate.py)
@@ -144,7 +144,7 @@ def test_pairs_that_do_not_fit_have_no_rows(device):
     scene = random_scene().to(device)
     offsets, ids = ops.bin_gaussians(*scene.geometry, 64, 48, 100)
     assert int(offsets[-1]) > 100
-    rows = torch.ops.garv.accumulate_bwd_pairs(noise_like(scene), *scene.gaussians, offsets, ids)
+    rows = torch.ops.garv.accumulate_bwd_pairs(noise_like(scene), *scene.gaussians, scene.maps, offsets, ids)
     assert rows.shape == (100, 12) and torch.isfinite(rows).all()
 
 
@@ -174,7 +174,7 @@ def test_pairs_of_an_unused_list_are_left_out(device, deterministic):
 
 def test_opcheck(device):
     scene = random_scene(20, 18, n=8, frames=2).to(device)
-    arguments = (torch.ones(2, 18, 20, 3, device=device), *scene.gaussians, *lists(scene))
+    arguments = (torch.ones(2, 18, 20, 3, device=device), *scene.gaussians, scene.maps, *lists(scene))
     torch.library.opcheck(torch.ops.garv.accumulate_bwd_pairs.default, arguments)
 
 
@@ -183,7 +183,11 @@ def test_kernel_checks_what_reaches_it_directly():
     scene = random_scene().to("cuda")
     tiles = lists(scene)
     with pytest.raises(RuntimeError, match="v_image has the wrong shape"):
-        torch.ops.garv.accumulate_bwd_pairs(torch.zeros(3, 48, 64, 2, device="cuda"), *scene.gaussians, *tiles)
+        torch.ops.garv.accumulate_bwd_pairs(
+            torch.zeros(3, 48, 64, 2, device="cuda"), *scene.gaussians, scene.maps, *tiles
+        )
     with pytest.raises(RuntimeError, match="cholesky must be contiguous"):
         transposed = replace(scene, cholesky=scene.cholesky.T.contiguous().T)
-        torch.ops.garv.accumulate_bwd_pairs(torch.zeros(3, 48, 64, 3, device="cuda"), *transposed.gaussians, *tiles)
+        torch.ops.garv.accumulate_bwd_pairs(
+            torch.zeros(3, 48, 64, 3, device="cuda"), *transposed.gaussians, transposed.maps, *tiles
+        )

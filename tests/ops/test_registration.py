@@ -29,11 +29,11 @@ def test_opcheck(device):
     scene = random_scene(20, 18, n=8, frames=2).to(device)
     size = (scene.width, scene.height)
     tiles = lists(scene)
-    torch.library.opcheck(torch.ops.garv.bin_gaussians.default, (*scene.geometry, *size, len(tiles[1])))
+    torch.library.opcheck(torch.ops.garv.bin_gaussians.default, (*scene.geometry, scene.maps, *size, len(tiles[1])))
     v_image = torch.ones(2, 18, 20, 3, device=device)
-    torch.library.opcheck(torch.ops.garv.accumulate_bwd.default, (v_image, *scene.gaussians, *tiles))
+    torch.library.opcheck(torch.ops.garv.accumulate_bwd.default, (v_image, *scene.gaussians, scene.maps, *tiles))
     leaves = [t.requires_grad_() for t in (scene.means, scene.cholesky, scene.colors)]
-    arguments = (*leaves, scene.cutoffs, scene.times, *tiles, *size)
+    arguments = (*leaves, scene.cutoffs, scene.times, scene.maps, *tiles, *size)
     torch.library.opcheck(torch.ops.garv.accumulate.default, arguments)
 
 
@@ -95,10 +95,10 @@ def test_kernels_check_what_reaches_them_directly():
     size = (scene.width, scene.height)
     with pytest.raises(RuntimeError, match="cholesky must be contiguous"):
         cholesky = scene.cholesky.T.contiguous().T
-        torch.ops.garv.bin_gaussians(scene.means, cholesky, scene.cutoffs, scene.times, *size, 0)
+        torch.ops.garv.bin_gaussians(scene.means, cholesky, scene.cutoffs, scene.times, scene.maps, *size, 0)
     with pytest.raises(RuntimeError, match="isect_offsets must be int64"):
-        torch.ops.garv.accumulate(*scene.gaussians, offsets[1:], ids, *size)
+        torch.ops.garv.accumulate(*scene.gaussians, scene.maps, offsets[1:], ids, *size)
     with pytest.raises(RuntimeError, match="flatten_ids must be int32"):
-        torch.ops.garv.accumulate(*scene.gaussians, offsets, ids.long(), *size)
+        torch.ops.garv.accumulate(*scene.gaussians, scene.maps, offsets, ids.long(), *size)
     with pytest.raises(RuntimeError, match="v_image must be"):
-        torch.ops.garv.accumulate_bwd(torch.zeros(3, 48, 64, 2), *scene.gaussians, offsets, ids)
+        torch.ops.garv.accumulate_bwd(torch.zeros(3, 48, 64, 2), *scene.gaussians, scene.maps, offsets, ids)
