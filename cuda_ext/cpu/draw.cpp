@@ -101,21 +101,20 @@ class FrameDrawer {
   Planes images_[kMaxLevels];  // of the coarse levels
 };
 
-// Threads draw whole frames while there are enough for all, and the last ones together.
+// Every thread draws whole frames while there are enough for all; all together draw the frames that are left.
 template <typename Output>
 void draw_frames(const PackedScene& s, Output* images) {
   const int threads = static_cast<int>(torch::stable::get_num_threads());
   const int64_t alone = s.frames - s.frames % threads;
   const int64_t size = int64_t(s.window.height) * s.window.width * s.channels;
   std::atomic<int64_t> next{0};
-  if (threads > 1) {
-    for_each_parallel(std::min<int64_t>(alone, threads), [&](int64_t) {
-      FrameDrawer<Output> drawer(s);
-      for (int64_t i = next++; i < alone; i = next++) drawer.draw(s.times[i], 1, images + i * size);
-    });
-  }
+  for_each_parallel(std::min<int64_t>(alone, threads), [&](int64_t) {
+    FrameDrawer<Output> drawer(s);
+    for (int64_t i = next++; i < alone; i = next++) drawer.draw(s.times[i], 1, images + i * size);
+  });
+  if (alone == s.frames) return;
   FrameDrawer<Output> drawer(s);
-  for (int64_t i = threads > 1 ? alone : 0; i < s.frames; ++i) drawer.draw(s.times[i], threads, images + i * size);
+  for (int64_t i = alone; i < s.frames; ++i) drawer.draw(s.times[i], threads, images + i * size);
 }
 
 Window checked_window(int64_t left, int64_t top, int64_t width, int64_t height) {

@@ -87,6 +87,20 @@ constexpr float kUpsamplingTaps[kTaps] = {12 / 4096.f,   212 / 4096.f, 1316 / 40
 // Half a row of a tile's samples at most.
 constexpr int kHalfLanes = GARV_LANES < kTileSize / 2 ? GARV_LANES : kTileSize / 2;
 typedef float HalfRow __attribute__((vector_size(4 * kHalfLanes)));
+typedef int32_t HalfIndex __attribute__((vector_size(4 * kHalfLanes)));
+
+#if defined(__clang__)
+#define GARV_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define GARV_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, HalfIndex{__VA_ARGS__})
+#endif
+#if GARV_LANES == 4
+#define GARV_FIRST_PAIRS 0, 4, 1, 5
+#define GARV_LAST_PAIRS 2, 6, 3, 7
+#else
+#define GARV_FIRST_PAIRS 0, 8, 1, 9, 2, 10, 3, 11
+#define GARV_LAST_PAIRS 4, 12, 5, 13, 6, 14, 7, 15
+#endif
 
 // Interpolates between a sample and the next: `even` a quarter before the middle one of seven, `odd` a quarter after.
 template <typename V>
@@ -118,10 +132,9 @@ GARV_TARGET inline void add_upsampled(const Planes& coarse, int channels, float*
       for (int column = 0; column < kTileSize / 2; column += kHalfLanes, out += 2 * kHalfLanes) {
         HalfRow even, odd;
         interpolate(rows[row] + column, 1, even, odd);
-        for (int k = 0; k < kHalfLanes; ++k) {
-          out[2 * k] += even[k];
-          out[2 * k + 1] += odd[k];
-        }
+        float* const next = out + kHalfLanes;
+        store(out, load<HalfRow>(out) + GARV_SHUFFLE(even, odd, GARV_FIRST_PAIRS));
+        store(next, load<HalfRow>(next) + GARV_SHUFFLE(even, odd, GARV_LAST_PAIRS));
       }
     }
   }
