@@ -113,12 +113,13 @@ auto with_dtype(const Tensor& t, const Body& body) {
 
 constexpr int kTileBatch = 32;
 
-// Hands the tiles that the slice reaches to use(tiles, count), a batch at a time: the one test that all kernels share.
-// A batch grows without a branch, for the test's outcome is a guess to the processor.
-template <typename T, typename Use>
-inline void visit_tiles(const Scene<T>& scene, const Slice<T>& s, T reach, const Use& use) {
+// Hands the tiles of the grid (a Scene or what else has tiles_x and tiles_y) that the slice reaches to
+// use(tiles, count), a batch at a time: the one test that all kernels share. A batch grows without a branch, for the
+// test's outcome is a guess to the processor.
+template <typename Grid, typename T, typename Use>
+inline void visit_tiles(const Grid& grid, const Slice<T>& s, T reach, const Use& use) {
   const Conic<T> q = conic_of(s);
-  const TileRange range = tiles_of(s, reach, scene.tiles_x, scene.tiles_y);
+  const TileRange range = tiles_of(s, reach, grid.tiles_x, grid.tiles_y);
   TileIndex tiles[kTileBatch];
   int found = 0;
   for (int y = range.y0; y < range.y1; ++y) {

@@ -6,5 +6,6 @@ STABLE_TORCH_LIBRARY_IMPL(garv, CPU, m) {
   m.impl("bin_gaussians", TORCH_BOX(&garv::bin_gaussians));
   m.impl("accumulate", TORCH_BOX(&garv::accumulate));
   m.impl("accumulate_bwd", TORCH_BOX(&garv::accumulate_bwd));
+  m.impl("draw", TORCH_BOX(&garv::draw));
   m.impl("adam_step", TORCH_BOX(&garv::adam_step));
 }

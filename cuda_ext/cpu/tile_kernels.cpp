@@ -6,15 +6,19 @@
 #include <string>
 
 #include "tile_kernels_impl.h"
+#include "draw_kernels_impl.h"
 
 namespace garv {
 
 const TileKernels<float> kBaselineFloat = baseline::kTable<baseline::Floats>;
 const TileKernels<double> kBaselineDouble = baseline::kTable<double>;
+const DrawKernels kBaselineDraw = baseline::kDraw;
 
 namespace {
 
-const TileKernels<float>& best_kernels() {
+enum class Isa { baseline, avx2, avx512 };
+
+Isa best_isa() {
 #if defined(__x86_64__)
   // torch's own switch for its kernels: default, avx2 or avx512 at most.
   const char* given = std::getenv("ATEN_CPU_CAPABILITY");
@@ -22,23 +26,39 @@ const TileKernels<float>& best_kernels() {
   const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   const bool has_avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
                           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
-  if (limit == "avx512" && has_avx512) return kAvx512Float;
-  if (limit != "default" && has_avx2) return kAvx2Float;
+  if (limit == "avx512" && has_avx512) return Isa::avx512;
+  if (limit != "default" && has_avx2) return Isa::avx2;
 #endif
-  return kBaselineFloat;
+  return Isa::baseline;
+}
+
+Isa isa() {
+  static const Isa chosen = best_isa();
+  return chosen;
 }
 
 }  // namespace
 
 template <>
 const TileKernels<float>& tile_kernels<float>() {
-  static const TileKernels<float>& chosen = best_kernels();
-  return chosen;
+#if defined(__x86_64__)
+  if (isa() == Isa::avx512) return kAvx512Float;
+  if (isa() == Isa::avx2) return kAvx2Float;
+#endif
+  return kBaselineFloat;
 }
 
 template <>
 const TileKernels<double>& tile_kernels<double>() {
   return kBaselineDouble;
+}
+
+const DrawKernels& draw_kernels() {
+#if defined(__x86_64__)
+  if (isa() == Isa::avx512) return kAvx512Draw;
+  if (isa() == Isa::avx2) return kAvx2Draw;
+#endif
+  return kBaselineDraw;
 }
 
 }  // namespace garv

@@ -262,7 +262,6 @@ def test_draw_tells_what_is_wrong(change, message):
         ops.draw(**{**arguments, **change})
 
 
-@pytest.mark.cuda
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -276,10 +275,10 @@ def test_draw_tells_what_is_wrong(change, message):
         ({10: -1}, "room must be 0 to"),
     ],
 )
-def test_the_kernel_checks_what_reaches_it_directly(change, message):
+def test_the_kernel_checks_what_reaches_it_directly(change, message, device):
     arguments = [torch.zeros(256, 8).int(), torch.zeros(1, 4), 1, 3, 0.07, torch.zeros(1), 0, 0, 5, 4, 1, False]
     for place, value in change.items():
         arguments[place] = value
     ops.serving()
     with pytest.raises(RuntimeError, match=message):
-        torch.ops.garv.draw(*(a.cuda() if isinstance(a, Tensor) else a for a in arguments))
+        torch.ops.garv.draw(*(a.to(device) if isinstance(a, Tensor) else a for a in arguments))

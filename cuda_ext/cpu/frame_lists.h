@@ -1,0 +1,100 @@
+// Which Gaussians a frame's tiles hold, of all levels.
+#pragma once
+
+#include <vector>
+
+#include "draw_kernels.h"
+#include "inputs.h"
+#include "parallel.h"
+
+namespace garv {
+
+// What some of a frame's living chunks leave on its tiles: footprints, and for each tile a list of them in order.
+class ChunkLists {
+ public:
+  void make(const PackedScene& s, float time, const int* chunks, int count) {
+    footprints_.clear();
+    entries_.clear();
+    offsets_.assign(s.tiles + 1, 0);
+    for (int i = 0; i < count; ++i) visit(s, time, chunks[i]);
+    sort_by_tile(s.tiles);
+  }
+
+  // Hands the footprints of a tile to use(footprint).
+  template <typename Use>
+  void for_each(int tile, const Use& use) const {
+    for (int i = offsets_[tile]; i < offsets_[tile + 1]; ++i) use(footprints_[ids_[i]]);
+  }
+
+ private:
+  struct Entry {
+    int32_t footprint, tile;
+  };
+
+  void visit(const PackedScene& s, float time, int chunk) {
+    Sliced found[kChunkSize];
+    const Grid& grid = s.grids[static_cast<int>(s.chunks[chunk].level)];
+    const int32_t* records = s.records + int64_t(chunk) * kChunkSize * kRecordWords;
+    const int count = draw_kernels().slice(records, time, grid, s.log2_scale, found);
+    for (int i = 0; i < count; ++i) {
+      const int32_t id = static_cast<int32_t>(footprints_.size());
+      const size_t before = entries_.size();
+      visit_tiles(grid, found[i].slice, found[i].reach, [&](const TileIndex* tiles, int reached) {
+        for (int k = 0; k < reached; ++k) {
+          const int tile = grid.first_tile + tiles[k].y * grid.tiles_x + tiles[k].x;
+          entries_.push_back({id, tile});
+          ++offsets_[tile + 1];
+        }
+      });
+      if (entries_.size() > before) {
+        footprints_.push_back(footprint_of(found[i].slice, found[i].color, kRecordChannels));
+      }
+    }
+  }
+
+  void sort_by_tile(int tiles) {
+    ids_.resize(entries_.size());
+    // While filling, offsets_[tile] is where the tile's next entry goes; that ends where the next tile begins.
+    for (int tile = 0; tile < tiles; ++tile) offsets_[tile + 1] += offsets_[tile];
+    for (const Entry& entry : entries_) ids_[offsets_[entry.tile]++] = entry.footprint;
+    for (int tile = tiles; tile > 0; --tile) offsets_[tile] = offsets_[tile - 1];
+    offsets_[0] = 0;
+  }
+
+  std::vector<Footprint<float>> footprints_;
+  std::vector<Entry> entries_;
+  std::vector<int32_t> ids_;
+  std::vector<int32_t> offsets_;  // [tiles + 1]
+};
+
+// Lists of one frame, made by several threads, each of a part of the chunks; one after the other the parts are in
+// order, so what is drawn does not depend on their number.
+class FrameLists {
+ public:
+  void make(const PackedScene& s, float time, int threads) {
+    alive_.clear();
+    for (int chunk = 0; chunk < s.chunk_count; ++chunk) {
+      const ChunkHeader& header = s.chunks[chunk];
+      if (header.first <= time && time <= header.last) alive_.push_back(chunk);
+    }
+    constexpr int64_t kPartsPerThread = 2;
+    const int64_t count = alive_.size();
+    parts_.resize(threads > 1 ? std::max<int64_t>(1, std::min(count / 4, kPartsPerThread * threads)) : 1);
+    const int64_t parts = parts_.size();
+    for_each_parallel(parts, [&](int64_t part) {
+      const int64_t start = count * part / parts, end = count * (part + 1) / parts;
+      parts_[part].make(s, time, alive_.data() + start, static_cast<int>(end - start));
+    });
+  }
+
+  template <typename Use>
+  void for_each(int tile, const Use& use) const {
+    for (const ChunkLists& part : parts_) part.for_each(tile, use);
+  }
+
+ private:
+  std::vector<int> alive_;
+  std::vector<ChunkLists> parts_;
+};
+
+}  // namespace garv
