@@ -7,18 +7,25 @@ Gaussians lie in a plane that stands still; a frame shows it through the frame's
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from garv_gsplat.volume import VideoInfo
 
 
-def pixel_maps(info: VideoInfo, device: torch.device | str | None = None) -> Tensor | None:
-    """The maps of a video's frames in its pixels [T, 6] float32; None where nothing moves."""
+def pixel_maps(
+    info: VideoInfo, device: torch.device | str | None = None, size: Sequence[float] | None = None
+) -> Tensor | None:
+    """The maps of a video's frames [T, 6] float32; None where nothing moves.
+
+    size: pixels that the unit square has along x and y, by default the video's.
+    """
     if info.motion is None:
         return None
-    aspect = info.width / info.height
-    scale = torch.tensor([1, aspect, 1 / aspect, 1, info.width, info.height], dtype=torch.float64)
+    width, height = size or (info.width, info.height)
+    scale = torch.tensor([1, width / height, height / width, 1, width, height], dtype=torch.float64)
     return (torch.tensor(info.motion, dtype=torch.float64) * scale).float().to(device)
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from garv_gsplat.gaussians import VideoGaussians, affine_map
+from garv_gsplat.motion import maps_at, pixel_maps
 from garv_gsplat.ops import PairBudget, accumulate
 from garv_gsplat.volume import Box
 
@@ -66,14 +67,13 @@ class VolumeView:
     width: int
     height: int
     depth: int  # slices the whole unit cube has along the slicing axis
+    maps: Tensor | None = None  # [depth, 6] how each slice sees the Gaussians' plane, where it moves
 
     def render(self, positions: Tensor, pair_budget: PairBudget) -> Tensor:
         """Images [B, height, width, C] at `positions` [B] in slices; slice k has its centre at k + 0.5."""
-        geometry = (self.means, self.cholesky)
-        isect_offsets, flatten_ids = pair_budget.bin(*geometry, self.cutoffs, positions, self.width, self.height)
-        return accumulate(
-            *geometry, self.colors, self.cutoffs, positions, isect_offsets, flatten_ids, self.width, self.height
-        )
+        size, motion = (self.width, self.height), maps_at(self.maps, positions)
+        lists = pair_budget.bin(self.means, self.cholesky, self.cutoffs, positions, *size, motion)
+        return accumulate(self.means, self.cholesky, self.colors, self.cutoffs, positions, *lists, *size, motion)
 
 
 def view_volume(
@@ -84,10 +84,16 @@ def view_volume(
     axis: str = "t",
     tau: float = RENDERING_TAU,
 ) -> VolumeView:
-    """Carry the Gaussians into the volume of the images that `rasterization` describes; same arguments."""
+    """Carry the Gaussians into the volume of the images that `rasterization` describes; same arguments.
+
+    Where the plane moves, `VolumeView.maps` carry them on. Raises ValueError for line scans of such a video, whose rows
+    are seen through different maps: `VideoDecoder.line_scan` draws them.
+    """
     if axis not in _IMAGE_AXES:
         raise ValueError(f'axis must be "t", "x" or "y", got {axis!r}')
     info, crop = gaussians.info, crop or Box()
+    if axis != "t" and info.motion is not None:
+        raise ValueError('the plane moves, so axis must be "t": VideoDecoder.line_scan draws slices across time')
     resolution = {"x": info.width, "y": info.height, "t": info.frames}
     axes = (*_IMAGE_AXES[axis], axis)
     ranges = [crop.range(a) for a in axes[:2]] + [(0.0, 1.0)]
@@ -100,10 +106,15 @@ def view_volume(
     for row, (name, count, (low, high)) in enumerate(zip(axes, counts, ranges)):
         matrix[row]["xyt".index(name)] = count / (high - low)
     offset = [-low * count / (high - low) for count, (low, high) in zip(counts, ranges)]
+    maps = None
+    if info.motion is not None:
+        scale = [matrix[0][0], matrix[1][1]]
+        maps = pixel_maps(info, gaussians.means.device, scale) + gaussians.means.new_tensor([0, 0, 0, 0, *offset[:2]])
+        offset = [0.0] * 3
     means, cholesky = affine_map(gaussians.means, gaussians.cholesky, matrix, offset)
     shrink = [n / count for n, count in zip(native[:2], counts[:2])]
     cholesky, colors = _low_pass(cholesky, gaussians.colors, shrink)
-    return VolumeView(means, cholesky, colors, color_cutoffs(colors, tau), *counts)
+    return VolumeView(means, cholesky, colors, color_cutoffs(colors, tau), *counts, maps)
 
 
 def view_plane(
@@ -120,8 +131,10 @@ def view_plane(
     Pixel (i, j) of the image shows the point origin + i u + j v: x, y, t in pixels and frames, whole numbers at the
     centres. Steps longer than one pixel or frame are averaged over, as `rasterization` does where it shrinks.
 
-    Raises ValueError for steps that span no plane and for a size below 1x1.
+    Raises ValueError for steps that span no plane, for a size below 1x1, and where the plane of the frames moves.
     """
+    if gaussians.info.motion is not None:
+        raise ValueError("the plane of the frames moves: VideoDecoder.slice_plane draws planes across time")
     width, height = map(operator.index, size)
     if width < 1 or height < 1:
         raise ValueError(f"size must be at least 1x1, got {width}x{height}")

@@ -87,4 +87,6 @@ def test_every_instruction_set_draws_the_same(capability, tmp_path):
     folder = Path(__file__).parents[2]
     subprocess.run([sys.executable, "-c", program, str(drawn)], check=True, env=environment, cwd=folder)
     image, _ = render(volume, scene.times, WINDOWS[1])
-    torch.testing.assert_close(torch.load(drawn), image, rtol=0, atol=1e-5 * float(contributions(scene, WINDOWS[1]).max()))
+    torch.testing.assert_close(
+        torch.load(drawn), image, rtol=0, atol=1e-5 * float(contributions(scene, WINDOWS[1]).max())
+    )
