@@ -27,32 +27,29 @@ constexpr float kBulgeRoom = 10.f;
 constexpr int kWidestBulge = 12;  // times the curvature: j (7 - j) in row j of eight
 static_assert(-kSteepestOfHalf * kWidestBulge <= kBulgeRoom && -kSteepest * 2 <= kBulgeRoom);
 
-// Gaussians of one tile, ready to be drawn.
-struct Batch {
-  float4 place[kBatch];    // x and y of the mean, exponent's constant and coefficient of dx^2
-  float4 bend[kBatch];     // coefficients of dx dy and dy^2, ratio of ratios 8 rows apart, bulges of rows 1, 2 of eight
-  __half2 bulges[kBatch];  // of row 3 of eight, and of row 1 of four
-  __half colors[kRecordChannels][kBatch];
+// A Gaussian of one tile, ready to be drawn. At 96 bytes from one to the next, the lanes' loads meet in no bank.
+struct alignas(32) ReadyGaussian {
+  float4 place;     // x and y of the mean, exponent's constant and coefficient of dx^2
+  float4 bend;      // coefficients of dx dy and dy^2, ratio of ratios 8 rows apart, bulges of rows 1 and 2 of eight
+  uint4 colors[2];  // what a product's columns take: the upper half's channels, then the lower half's
+  __half2 bulges;   // of row 3 of eight, and of row 1 of four
 
-  __device__ __forceinline__ void put(int at, const Slice<float>& g, const Conic<float>& conic, const Record& record) {
+  __device__ __forceinline__ void set(const Slice<float>& g, const Conic<float>& conic, const Record& record) {
     const Exponent e = exponent_of(g, conic);
-    place[at] = make_float4(g.x, g.y, e.k + kBulgeRoom, e.a);
+    place = make_float4(g.x, g.y, e.k + kBulgeRoom, e.a);
     const uint32_t first_bulges = to_halves(bulge(e.c, 6.f), bulge(e.c, 10.f));
-    bend[at] = make_float4(e.b, e.c, exp2_approx(2.f * kHalfHeight * e.c), __uint_as_float(first_bulges));
-    bulges[at] = __floats2half2_rn(bulge(e.c, kWidestBulge), bulge(e.c, 2.f));
-    const __half2 c01 = *reinterpret_cast<const __half2*>(&record.b.z);
-    const __half2 c23 = *reinterpret_cast<const __half2*>(&record.b.w);
-    colors[0][at] = c01.x;
-    colors[1][at] = c01.y;
-    colors[2][at] = c23.x;
-    colors[3][at] = c23.y;
+    bend = make_float4(e.b, e.c, exp2_approx(2.f * kHalfHeight * e.c), __uint_as_float(first_bulges));
+    bulges = __floats2half2_rn(bulge(e.c, kWidestBulge), bulge(e.c, 2.f));
+    const uint32_t c01 = record.b.z, c23 = record.b.w, high = 0xffff0000u;
+    colors[0] = make_uint4(c01 & ~high, c01 >> 16, c23 & ~high, c23 >> 16);
+    colors[1] = make_uint4(c01 << 16, c01 & high, c23 << 16, c23 & high);
   }
 
-  __device__ __forceinline__ void put_nothing(int at) {
-    place[at] = make_float4(0.f, 0.f, kNoWeight, 0.f);
-    bend[at] = make_float4(0.f, 0.f, 1.f, 0.f);
-    bulges[at] = __float2half2_rn(0.f);
-    for (int c = 0; c < kRecordChannels; ++c) colors[c][at] = __float2half_rn(0.f);
+  __device__ __forceinline__ void set_nothing() {
+    place = make_float4(0.f, 0.f, kNoWeight, 0.f);
+    bend = make_float4(0.f, 0.f, 1.f, 0.f);
+    bulges = __float2half2_rn(0.f);
+    colors[0] = colors[1] = make_uint4(0, 0, 0, 0);
   }
 
  private:
@@ -67,14 +64,14 @@ struct LaneColumns {
   float dy, c, bend_of_half;
   __half2 bulges[2];  // of rows 1 and 2 of eight, then of row 3 of eight and of row 1 of four
 
-  __device__ __forceinline__ LaneColumns(const Batch& batch, int at, float x, float y) {
-    const float4 place = batch.place[at], b = batch.bend[at];
+  __device__ __forceinline__ LaneColumns(const ReadyGaussian& gaussian, float x, float y) {
+    const float4 place = gaussian.place, b = gaussian.bend;
     dy = y - place.y;
     c = b.y;
     bend_of_half = b.z;
     const uint32_t first_bulges = __float_as_uint(b.w);
     bulges[0] = *reinterpret_cast<const __half2*>(&first_bulges);
-    bulges[1] = batch.bulges[at];
+    bulges[1] = gaussian.bulges;
 #pragma unroll
     for (int k = 0; k < 2; ++k) {
       const float dx = x + 8 * k - place.x;
@@ -119,12 +116,12 @@ struct TileSums {
   // the upper half's channels, lanes 2 and 3 the lower half's.
   float rows[kHalfHeight][4];
 
-  // Adds the group of Gaussians from `first` on, in the tile whose first sample is at (x, y).
-  __device__ __forceinline__ void add_group(const Batch& batch, int first, float x, float y) {
-    const int lane = threadIdx.x % 32, column = lane / 4, at = first + lane % 4;
-    const LaneColumns columns(batch, at, x + column, y);
-    const __half color = batch.colors[column % kRecordChannels][at], none = __float2half_rn(0.f);
-    const __half2 colors = column < kRecordChannels ? __halves2half2(color, none) : __halves2half2(none, color);
+  // Adds a group of Gaussians, in the tile whose first sample is at (x, y).
+  __device__ __forceinline__ void add_group(const ReadyGaussian* group, float x, float y) {
+    const int lane = threadIdx.x % 32, column = lane / 4;
+    const ReadyGaussian& gaussian = group[lane % 4];
+    const LaneColumns columns(gaussian, x + column, y);
+    const __half2 colors = reinterpret_cast<const __half2*>(gaussian.colors)[column];
     if (__all_sync(kWholeWarp, columns.c > kSteepestOfHalf)) {
       add_rows<kHalfHeight>(columns, colors);
     } else if (__all_sync(kWholeWarp, columns.c > kSteepest)) {
