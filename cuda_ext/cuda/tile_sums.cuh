@@ -88,8 +88,9 @@ struct LaneColumns {
     for (int k = 0; k < 2; ++k) {
       weight[0][k] = exp2_approx(fmaf(fmaf(c, upper, slope[k]), upper, constant[k]));
       weight[1][k] = exp2_approx(fmaf(fmaf(c, lower, slope[k]), lower, constant[k]));
-      // Bounded, or a ratio past the largest number would turn a weight of 0 into NaN.
-      ratio[0][k] = exp2_approx(fminf(step + slope[k], 126.f));
+      // Bounded, or a ratio past the largest number would turn a weight of 0 into NaN; that of eight rows is squared.
+      // Where the bound counts, all of the upper half's weights are 0, and the lower half's if it is 16 rows.
+      ratio[0][k] = exp2_approx(fminf(step + slope[k], kPerStart == kHalfHeight ? 63.f : 126.f));
       ratio[1][k] = ratio[0][k] * bend_of_half;
     }
   }
@@ -97,16 +98,12 @@ struct LaneColumns {
   // The colours that rows of kPerStart are multiplied by, from the first of them to the middle; then they come again.
   template <int kPerStart>
   __device__ __forceinline__ void bulge(__half2 colors, uint32_t (&bulging)[(kPerStart + 1) / 2]) const {
-    const auto times = [colors](__half2 factor) {
-      const __half2 product = __hmul2(colors, factor);
-      return *reinterpret_cast<const uint32_t*>(&product);
-    };
-    bulging[0] = times(__float2half2_rn(1.f / (1 << int(kBulgeRoom))));
-    if constexpr (kPerStart == 4) bulging[1] = times(__high2half2(bulges[1]));
+    bulging[0] = as_word(__hmul2(colors, __float2half2_rn(1.f / (1 << int(kBulgeRoom)))));
+    if constexpr (kPerStart == 4) bulging[1] = as_word(__hmul2(colors, __high2half2(bulges[1])));
     if constexpr (kPerStart == kHalfHeight) {
-      bulging[1] = times(__low2half2(bulges[0]));
-      bulging[2] = times(__high2half2(bulges[0]));
-      bulging[3] = times(__low2half2(bulges[1]));
+      bulging[1] = as_word(__hmul2(colors, __low2half2(bulges[0])));
+      bulging[2] = as_word(__hmul2(colors, __high2half2(bulges[0])));
+      bulging[3] = as_word(__hmul2(colors, __low2half2(bulges[1])));
     }
   }
 };
@@ -123,7 +120,7 @@ struct TileSums {
     const LaneColumns columns(gaussian, x + column, y);
     const __half2 colors = reinterpret_cast<const __half2*>(gaussian.colors)[column];
     if (__all_sync(kWholeWarp, columns.c > kSteepestOfHalf)) {
-      add_rows<kHalfHeight>(columns, colors);
+      add_pairs_of_rows(columns, colors);
     } else if (__all_sync(kWholeWarp, columns.c > kSteepest)) {
       add_rows<4>(columns, colors);
     } else {
@@ -146,6 +143,31 @@ struct TileSums {
   }
 
  private:
+  // All rows follow from one start, every other one in half precision: what is lost there is not handed on.
+  __device__ __forceinline__ void add_pairs_of_rows(const LaneColumns& columns, __half2 colors) {
+    float weight[2][2], ratio[2][2];  // [half][column]
+    uint32_t bulging[kHalfHeight / 2];
+    columns.bulge<kHalfHeight>(colors, bulging);
+    columns.start<kHalfHeight>(0, weight, ratio);
+    __half2 next[2];  // ratios of a column
+#pragma unroll
+    for (int k = 0; k < 2; ++k) {
+      next[k] = to_finite_halves(ratio[0][k], ratio[1][k]);
+      ratio[0][k] *= ratio[0][k];
+      ratio[1][k] *= ratio[1][k];
+    }
+#pragma unroll
+    for (int row = 0; row < kHalfHeight; row += 2) {
+      const __half2 a = __floats2half2_rn(weight[0][0], weight[1][0]);
+      const __half2 b = __floats2half2_rn(weight[0][1], weight[1][1]);
+      const int at = min(row, kHalfHeight - 1 - row), after = min(row + 1, kHalfHeight - 2 - row);
+      multiply_add(rows[row], as_word(a), as_word(b), bulging[at]);
+      multiply_add(rows[row + 1], as_word(__hmul2(a, next[0])), as_word(__hmul2(b, next[1])), bulging[after]);
+#pragma unroll
+      for (int k = 0; k < 4; ++k) weight[k / 2][k % 2] *= ratio[k / 2][k % 2];
+    }
+  }
+
   // kPerStart rows follow from one start.
   template <int kPerStart>
   __device__ __forceinline__ void add_rows(const LaneColumns& columns, __half2 colors) {
