@@ -11,12 +11,12 @@ constexpr int kDrawThreads = 32 * kDrawWarps;
 
 // Gaussians of a tile on their way into its sums.
 struct Pending {
-  Batch batch;
+  ReadyGaussian batch[kBatch];
   int ids[2 * kBatch];  // that wait to be made ready
 };
 
 // What one warp needs beside its registers, at different times.
-union alignas(16) Scratch {
+union Scratch {
   Pending pending;
   CoarseWindow window;
   uint8_t bytes[kTilePixels * kRecordChannels];
@@ -63,12 +63,12 @@ __device__ __forceinline__ void add_batch(TileSums& sums, Pending& pending, cons
   if (lane < count) {
     const Record record = Record::load(s, pending.ids[lane]);
     const Slice<float> slice = record.slice(time);
-    pending.batch.put(lane, slice, conic_of(slice), record);
+    pending.batch[lane].set(slice, conic_of(slice), record);
   } else {
-    pending.batch.put_nothing(lane);
+    pending.batch[lane].set_nothing();
   }
   __syncwarp();
-  for (int first = 0; first < count; first += kGroup) sums.add_group(pending.batch, first, x, y);
+  for (int first = 0; first < count; first += kGroup) sums.add_group(pending.batch + first, x, y);
   __syncwarp();
 }
 
