@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from garv_gsplat.gaussians import neighbour_order
+from garv_gsplat.motion import maps_at
 from garv_gsplat.ops import CHUNK_SIZE, MAX_LEVELS, MIN_SIGMA, UPSAMPLING_VARIANCE, ListBudget, draw
 
 RECORD_CHANNELS = 4
@@ -18,6 +19,7 @@ RECORD_CHANNELS = 4
 # narrowest costs up to 2e-3, 4e-3 and 5e-3 of their peak on the three coarse grids; from 1.4 samples on it is 3e-4,
 # less than the records' rounding.
 COARSE_SIGMA = 1.2
+_MOST_GAIN = 4.0  # by which narrowing brightens: 2.8 on the coarsest level for the least wide
 _WORTHWHILE = 1 / 32  # of all Gaussians: a level with fewer of them costs more than it saves
 
 
@@ -27,7 +29,8 @@ class PackedVolume:
 
     A record's lengths are in samples of its level's grid, which has a sample for 2^level x 2^level pixels.
     Interpolating a level widens what is drawn there, so its Gaussians are stored narrower by as much and brighter, with
-    the same sum. A record holds four channels; of more, there is a volume for every four: `pack_channels`.
+    the same sum; where the plane moves that is done as they are drawn. A record holds four channels; of more, there is
+    a volume for every four: `pack_channels`.
     """
 
     records: Tensor  # [CHUNK_SIZE * M, 8] int32: x, y, t as float32, then cholesky (6) and colour (4) as float16
@@ -35,11 +38,13 @@ class PackedVolume:
     levels: int
     channels: int
     tau: float
+    maps: Tensor | None = None  # [T, 6] how each slice sees the Gaussians' plane, in pixels, where it moves
 
     def to(self, device: torch.device | str) -> PackedVolume:
         """The same on `device`."""
         records, chunks = self.records.to(device), self.chunks.to(device)
-        return PackedVolume(records, chunks, self.levels, self.channels, self.tau)
+        maps = None if self.maps is None else self.maps.to(device)
+        return PackedVolume(records, chunks, self.levels, self.channels, self.tau, maps)
 
     def draw(
         self,
@@ -59,7 +64,7 @@ class PackedVolume:
     ) -> tuple[Tensor, Tensor]:
         """`ops.draw` of these Gaussians: images, and the longest list that did not fit into `room`."""
         arguments = (self.records, self.chunks, self.levels, self.channels, self.tau, positions)
-        return draw(*arguments, *window, room, dtype)
+        return draw(*arguments, *window, room, dtype, maps_at(self.maps, positions))
 
 
 def pack(
@@ -67,17 +72,24 @@ def pack(
     cholesky: Tensor,  # [N, 6] slices first
     colors: Tensor,  # [N, C], C at most 4
     tau: float,
+    maps: Tensor | None = None,  # [T, 6]
 ) -> PackedVolume:
     """Pack Gaussians given in pixels and slices, on their device.
 
     What stays below tau / 255 everywhere is left out, and what is not a number. Positions are rounded to float32,
     everything else to float16: by up to 2^-11 of each number.
     """
-    levels = _levels(cholesky)
-    means, cholesky, colors = _on_grid(means, cholesky, colors, levels)
+    levels = _levels(cholesky, 1.0 if maps is None else float(_least_scale(maps)))
+    largest = colors.abs().amax(1)
+    if maps is None:
+        means, cholesky, colors = _on_grid(means, cholesky, colors, levels)
+        largest = colors.abs().amax(1)
+    else:
+        means, cholesky = _scaled(means, cholesky, levels)
+        largest = largest * torch.where(levels > 0, _MOST_GAIN, 1.0)
     radius = torch.full_like(means[:, 0], math.inf)
     if tau > 0:
-        radius = (2 * (colors.abs().amax(1) * (255 / tau)).log()).sqrt()
+        radius = (2 * (largest * (255 / tau)).log()).sqrt()
     reach = radius * cholesky[:, 0].clamp(min=MIN_SIGMA)  # NaN where a Gaussian is never alive
     # One that is not a number would draw nothing, but make its chunk's bounds NaN, too.
     kept = ((reach >= 0) & torch.cat([means, cholesky, colors], 1).isfinite().all(1)).nonzero()[:, 0]
@@ -92,7 +104,7 @@ def pack(
         begin = torch.nn.functional.pad(part[1], (0, padding), value=math.inf).view(-1, CHUNK_SIZE).amin(1)
         end = torch.nn.functional.pad(part[2], (0, padding), value=-math.inf).view(-1, CHUNK_SIZE).amax(1)
         chunks.append(torch.stack([begin, end, torch.full_like(begin, level), torch.zeros_like(begin)], 1))
-    return PackedVolume(torch.cat(packed), torch.cat(chunks).float(), len(counts), colors.shape[1], tau)
+    return PackedVolume(torch.cat(packed), torch.cat(chunks).float(), len(counts), colors.shape[1], tau, maps)
 
 
 def pack_channels(
@@ -100,9 +112,10 @@ def pack_channels(
     cholesky: Tensor,  # [N, 6] slices first
     colors: Tensor,  # [N, C]
     tau: float,
+    maps: Tensor | None = None,  # [T, 6]
 ) -> list[PackedVolume]:
     """`pack` for any number of channels: a volume for every four."""
-    return [pack(means, cholesky, part, tau) for part in colors.split(RECORD_CHANNELS, 1)]
+    return [pack(means, cholesky, part, tau, maps) for part in colors.split(RECORD_CHANNELS, 1)]
 
 
 def join_volumes(parts: Sequence[PackedVolume]) -> PackedVolume:
@@ -124,13 +137,20 @@ def draw_channels(
     return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
 
 
-def _levels(cholesky: Tensor) -> Tensor:
-    """The coarsest grid [N] int64 on which each Gaussian is at least COARSE_SIGMA wide both ways."""
+def _least_scale(maps: Tensor) -> Tensor:
+    """The least factor by which maps [T, 6] stretch a length."""
+    a, b, c, d = maps[:, :4].unbind(1)
+    # singular values are the sum and the difference of these two
+    return (torch.hypot(a + d, b - c) - torch.hypot(a - d, b + c)).amin() / 2
+
+
+def _levels(cholesky: Tensor, least_scale: float) -> Tensor:
+    """The coarsest grid [N] int64 on which each Gaussian is at least COARSE_SIGMA wide both ways, however seen."""
     a, b, c = cholesky[:, 3:].unbind(1)
     p, q, r = a * a, a * b, b * b + c * c
     larger = 0.5 * (p + r + torch.hypot(p - r, 2 * q))  # eigenvalue of the slice's covariance; the other without
     smaller = (a * c) ** 2 / larger  # the difference, which cancels
-    levels = torch.floor(0.5 * torch.log2(smaller / COARSE_SIGMA**2)).nan_to_num(0, MAX_LEVELS - 1, 0)
+    levels = torch.floor(0.5 * torch.log2(smaller * (least_scale / COARSE_SIGMA) ** 2)).nan_to_num(0, MAX_LEVELS - 1, 0)
     levels = levels.clamp(0, MAX_LEVELS - 1).long()
     counts = torch.bincount(levels, minlength=MAX_LEVELS)
     at_least = counts.flip(0).cumsum(0).flip(0)  # Gaussians of this level or a coarser one
@@ -139,9 +159,8 @@ def _levels(cholesky: Tensor) -> Tensor:
 
 def _on_grid(means: Tensor, cholesky: Tensor, colors: Tensor, levels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Lengths in samples of the level, narrowed by what upsampling widens, brightened so that the sum stays."""
-    scale = torch.exp2(-levels.to(means.dtype))
-    means = torch.cat([means[:, :2] * scale[:, None], means[:, 2:]], 1)
-    depth, motion, (a, b, c) = cholesky[:, :1], cholesky[:, 1:3] * scale[:, None], (cholesky[:, 3:] * scale[:, None]).T
+    means, cholesky = _scaled(means, cholesky, levels)
+    (a, b, c), scale = cholesky[:, 3:].T, torch.exp2(-levels.to(means.dtype))
     # A level is interpolated to the next finer one, and that again: variances of 1, 1/4, 1/16 ... of the kernel's.
     widening = UPSAMPLING_VARIANCE * (1 - scale**2) / (1 - 0.25)
     narrow_a = (a**2 - widening).sqrt()
@@ -150,7 +169,14 @@ def _on_grid(means: Tensor, cholesky: Tensor, colors: Tensor, levels: Tensor) ->
     coarse = levels > 0
     factor = [torch.where(coarse, narrow, wide) for narrow, wide in ((narrow_a, a), (narrow_b, b), (narrow_c, c))]
     gain = torch.where(coarse, a * c / (factor[0] * factor[2]), torch.ones_like(a))
-    return means, torch.cat([depth, motion, torch.stack(factor, 1)], 1), colors * gain[:, None]
+    return means, torch.cat([cholesky[:, :3], torch.stack(factor, 1)], 1), colors * gain[:, None]
+
+
+def _scaled(means: Tensor, cholesky: Tensor, levels: Tensor) -> tuple[Tensor, Tensor]:
+    """Lengths in samples of the level."""
+    scale = torch.exp2(-levels.to(means.dtype))[:, None]
+    means = torch.cat([means[:, :2] * scale, means[:, 2:]], 1)
+    return means, torch.cat([cholesky[:, :1], cholesky[:, 1:] * scale], 1)
 
 
 def _order(means: Tensor, reach: Tensor, levels: Tensor) -> Tensor:

@@ -186,7 +186,7 @@ class Views:
         packed = [] if before is None else [before.volumes]
         for part in self.source.parts[shown:]:
             view = carry(part.to(self._device) if len(part) <= most else part)
-            volumes = pack_channels(view.means, view.cholesky, view.colors, self._tau)
+            volumes = pack_channels(view.means, view.cholesky, view.colors, self._tau, view.maps)
             packed.append([volume.to(self._device) for volume in volumes])
         return packed[0] if len(packed) == 1 else [join_volumes(parts) for parts in zip(*packed)]
 

@@ -30,8 +30,8 @@ class FrameDrawer {
   }
 
   // Draws into `image` [height, width, channels]; by several threads where this is not called by one of them.
-  void draw(float time, int threads, Output* image) {
-    lists_.make(s_, time, threads);
+  void draw(int64_t frame, int threads, Output* image) {
+    lists_.make(s_, frame, threads);
     for (int level = s_.levels - 1; level >= 0; --level) {
       const Grid& grid = s_.grids[level];
       for_each_parallel(grid.tiles(), [&](int64_t tile) {
@@ -110,11 +110,11 @@ void draw_frames(const PackedScene& s, Output* images) {
   std::atomic<int64_t> next{0};
   for_each_parallel(std::min<int64_t>(alone, threads), [&](int64_t) {
     FrameDrawer<Output> drawer(s);
-    for (int64_t i = next++; i < alone; i = next++) drawer.draw(s.times[i], 1, images + i * size);
+    for (int64_t i = next++; i < alone; i = next++) drawer.draw(i, 1, images + i * size);
   });
   if (alone == s.frames) return;
   FrameDrawer<Output> drawer(s);
-  for (int64_t i = alone; i < s.frames; ++i) drawer.draw(s.times[i], threads, images + i * size);
+  for (int64_t i = alone; i < s.frames; ++i) drawer.draw(i, threads, images + i * size);
 }
 
 Window checked_window(int64_t left, int64_t top, int64_t width, int64_t height) {
@@ -132,8 +132,8 @@ void check(const Tensor& t, const char* name, ScalarType type, const char* type_
                   " has not the shape that packing.pack gives it");
 }
 
-PackedScene packed_scene(const Tensor& records, const Tensor& chunks, const Tensor& times, int64_t levels,
-                         int64_t channels, double tau, const Window& window) {
+PackedScene packed_scene(const Tensor& records, const Tensor& chunks, const Tensor& times, const Tensor& motion,
+                         int64_t levels, int64_t channels, double tau, const Window& window) {
   STD_TORCH_CHECK(chunks.dim() == 2, "chunks must be [M, 4]");
   STD_TORCH_CHECK(levels >= 1 && levels <= kMaxLevels, "levels must be 1 to ", kMaxLevels, ", got ", levels);
   STD_TORCH_CHECK(channels >= 1 && channels <= kRecordChannels, "channels must be 1 to 4, got ", channels);
@@ -141,10 +141,12 @@ PackedScene packed_scene(const Tensor& records, const Tensor& chunks, const Tens
   check(chunks, "chunks", ScalarType::Float, "float32", count, 4);
   check(records, "records", ScalarType::Int, "int32", count * kChunkSize, kRecordWords);
   check(times, "times", ScalarType::Float, "float32", 0, 0);
+  check(motion, "motion", ScalarType::Float, "float32", motion.size(0) == 0 ? 0 : times.size(0), 6);
   PackedScene s;
   s.records = records.const_data_ptr<int32_t>();
   s.chunks = static_cast<const ChunkHeader*>(chunks.const_data_ptr());
   s.times = times.const_data_ptr<float>();
+  s.motion = motion.size(0) == 0 ? nullptr : static_cast<const PlaneMap<float>*>(motion.const_data_ptr());
   s.chunk_count = count;
   s.frames = times.size(0);
   s.levels = static_cast<int>(levels);
@@ -168,10 +170,10 @@ PackedScene packed_scene(const Tensor& records, const Tensor& chunks, const Tens
 }  // namespace
 
 std::tuple<Tensor, Tensor> draw(Tensor records, Tensor chunks, int64_t levels, int64_t channels, double tau,
-                                Tensor times, int64_t left, int64_t top, int64_t width, int64_t height, int64_t room,
-                                bool as_float) {
+                                Tensor times, Tensor motion, int64_t left, int64_t top, int64_t width, int64_t height,
+                                int64_t room, bool as_float) {
   const Window window = checked_window(left, top, width, height);
-  const PackedScene s = packed_scene(records, chunks, times, levels, channels, tau, window);
+  const PackedScene s = packed_scene(records, chunks, times, motion, levels, channels, tau, window);
   STD_TORCH_CHECK(room >= 0, "room must be 0 to 2^31, got ", room);
   const std::initializer_list<int64_t> shape = {s.frames, height, width, channels};
   const ScalarType type = as_float ? ScalarType::Float : ScalarType::Byte;

@@ -5,6 +5,7 @@
 
 #include "draw_kernels.h"
 #include "inputs.h"
+#include "levels.h"
 #include "parallel.h"
 
 namespace garv {
@@ -12,11 +13,11 @@ namespace garv {
 // What some of a frame's living chunks leave on its tiles: footprints, and for each tile a list of them in order.
 class ChunkLists {
  public:
-  void make(const PackedScene& s, float time, const int* chunks, int count) {
+  void make(const PackedScene& s, int64_t frame, const int* chunks, int count) {
     footprints_.clear();
     entries_.clear();
     offsets_.assign(s.tiles + 1, 0);
-    for (int i = 0; i < count; ++i) visit(s, time, chunks[i]);
+    for (int i = 0; i < count; ++i) visit(s, frame, chunks[i]);
     sort_by_tile(s.tiles);
   }
 
@@ -31,14 +32,36 @@ class ChunkLists {
     int32_t footprint, tile;
   };
 
-  void visit(const PackedScene& s, float time, int chunk) {
+  // As a frame sees a chunk's Gaussians through its map.
+  static int see(const PackedScene& s, int64_t frame, int level, const int32_t* records, Sliced* found) {
+    constexpr float kMostBrighterLog2 = 0.5f * kMostBrighter * 1.4426950408889634f;
+    const Grid& grid = s.grids[level];
+    const int count =
+        draw_kernels().slice(records, s.times[frame], nullptr, s.log2_scale + kMostBrighterLog2, found);
+    for (int i = 0; i < count; ++i) {
+      const SeenSlice seen = seen_on_level(s.motion[frame], level, found[i].slice);
+      found[i].slice = seen.slice;
+      found[i].slice.x -= grid.left;
+      found[i].slice.y -= grid.top;
+      found[i].reach += seen.brighter - kMostBrighter;
+      const float gain = std::exp(0.5f * seen.brighter);
+      for (float& color : found[i].color) color *= gain;
+    }
+    return count;
+  }
+
+  void visit(const PackedScene& s, int64_t frame, int chunk) {
     Sliced found[kChunkSize];
-    const Grid& grid = s.grids[static_cast<int>(s.chunks[chunk].level)];
+    const int level = static_cast<int>(s.chunks[chunk].level);
+    const Grid& grid = s.grids[level];
     const int32_t* records = s.records + int64_t(chunk) * kChunkSize * kRecordWords;
-    const int count = draw_kernels().slice(records, time, grid, s.log2_scale, found);
+    const int count = s.motion == nullptr
+                          ? draw_kernels().slice(records, s.times[frame], &grid, s.log2_scale, found)
+                          : see(s, frame, level, records, found);
     for (int i = 0; i < count; ++i) {
       const int32_t id = static_cast<int32_t>(footprints_.size());
       const size_t before = entries_.size();
+      if (!(found[i].reach >= 0.0f)) continue;
       visit_tiles(grid, found[i].slice, found[i].reach, [&](const TileIndex* tiles, int reached) {
         for (int k = 0; k < reached; ++k) {
           const int tile = grid.first_tile + tiles[k].y * grid.tiles_x + tiles[k].x;
@@ -71,7 +94,8 @@ class ChunkLists {
 // order, so what is drawn does not depend on their number.
 class FrameLists {
  public:
-  void make(const PackedScene& s, float time, int threads) {
+  void make(const PackedScene& s, int64_t frame, int threads) {
+    const float time = s.times[frame];
     alive_.clear();
     for (int chunk = 0; chunk < s.chunk_count; ++chunk) {
       const ChunkHeader& header = s.chunks[chunk];
@@ -83,7 +107,7 @@ class FrameLists {
     const int64_t parts = parts_.size();
     for_each_parallel(parts, [&](int64_t part) {
       const int64_t start = count * part / parts, end = count * (part + 1) / parts;
-      parts_[part].make(s, time, alive_.data() + start, static_cast<int>(end - start));
+      parts_[part].make(s, frame, alive_.data() + start, static_cast<int>(end - start));
     });
   }
 

@@ -55,6 +55,7 @@ struct PackedScene {
   const int32_t* records;      // [kChunkSize * chunk_count][kRecordWords]
   const ChunkHeader* chunks;   // [chunk_count]
   const float* times;          // [frames]
+  const PlaneMap<float>* motion;  // [frames] in pixels; null where nothing moves
   int64_t chunk_count, frames;
   int levels, channels;
   float log2_scale;  // of 255 / tau

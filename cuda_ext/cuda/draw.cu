@@ -154,18 +154,20 @@ void draw_levels(const PackedScene& s, const Memory& memory, const Window& windo
                coarser, output);
 }
 
-PackedScene packed_scene(const Tensor& records, const Tensor& chunks, const Tensor& times, int64_t levels, double tau,
-                         const Window& window) {
+PackedScene packed_scene(const Tensor& records, const Tensor& chunks, const Tensor& times, const Tensor& motion,
+                         int64_t levels, double tau, const Window& window) {
   STD_TORCH_CHECK(chunks.dim() == 2 && times.dim() == 1, "chunks must be [M, 4] and times [B]");
   STD_TORCH_CHECK(levels >= 1 && levels <= kMaxLevels, "levels must be 1 to ", kMaxLevels, ", got ", levels);
   check_tensor(chunks, ScalarType::Float, {chunks.size(0), 4}, "chunks");
   check_tensor(records, ScalarType::Int, {chunks.size(0) * kChunkSize, kRecordWords}, "records");
   check_tensor(times, ScalarType::Float, {times.size(0)}, "times");
+  check_tensor(motion, ScalarType::Float, {motion.size(0) == 0 ? 0 : times.size(0), 6}, "motion");
   STD_TORCH_CHECK(records.size(0) <= 1 << kIdBits, "at most 2^28 Gaussians, got ", records.size(0));
   PackedScene s;
   s.records = static_cast<const int4*>(records.const_data_ptr());
   s.chunks = static_cast<const float4*>(chunks.const_data_ptr());
   s.times = static_cast<const float*>(times.const_data_ptr());
+  s.motion = motion.size(0) == 0 ? nullptr : static_cast<const PlaneMap<float>*>(motion.const_data_ptr());
   s.chunk_count = static_cast<int>(chunks.size(0));
   s.frames = static_cast<int>(times.size(0));
   s.levels = static_cast<int>(levels);
@@ -191,10 +193,10 @@ Window checked_window(int64_t left, int64_t top, int64_t width, int64_t height) 
 }
 
 std::tuple<Tensor, Tensor> draw(const Tensor& records, const Tensor& chunks, int64_t levels, int64_t channels,
-                                double tau, const Tensor& times, int64_t left, int64_t top, int64_t width,
-                                int64_t height, int64_t room, bool as_float) {
+                                double tau, const Tensor& times, const Tensor& motion, int64_t left,
+                                int64_t top, int64_t width, int64_t height, int64_t room, bool as_float) {
   const Window window = checked_window(left, top, width, height);
-  const PackedScene s = packed_scene(records, chunks, times, levels, tau, window);
+  const PackedScene s = packed_scene(records, chunks, times, motion, levels, tau, window);
   STD_TORCH_CHECK(channels >= 1 && channels <= kRecordChannels, "channels must be 1 to 4, got ", channels);
   STD_TORCH_CHECK(room >= 0 && room <= INT32_MAX, "room must be 0 to 2^31, got ", room);
   const DeviceGuard guard(records.get_device_index());

@@ -4,6 +4,7 @@
 #include <cuda_fp16.h>
 
 #include "common.cuh"
+#include "levels.h"
 
 namespace garv {
 
@@ -51,6 +52,7 @@ struct PackedScene {
   const int4* records;   // [kChunkSize * chunk_count][2]
   const float4* chunks;  // [chunk_count]: first and last time alive, level, 0
   const float* times;    // [frames]
+  const PlaneMap<float>* motion;  // [frames] in pixels; null where nothing moves
   int chunk_count, frames, levels;
   float log2_scale;  // of 255 / tau
   int blocks;        // a frame, of all levels
@@ -100,6 +102,12 @@ struct Record {
     g.b = yx_yy.x;
     g.c = at_least_min_sigma(yx_yy.y);
     return g;
+  }
+
+  // As a frame sees it on its level's grid.
+  __device__ __forceinline__ SeenSlice seen(const PackedScene& s, int frame, int level) const {
+    const Slice<float> g = slice(s.times[frame]);
+    return s.motion == nullptr ? SeenSlice{g, 0.f} : seen_on_level(s.motion[frame], level, g);
   }
 };
 

@@ -37,11 +37,13 @@ struct LevelLists {
   const PackedScene& scene;
   const BlockLists& lists;
   const Grid& grid;
+  int level;
 
   __device__ __forceinline__ void slice(Living who, Slice<float>& slice, float& reach) const {
     const Record record = Record::load(scene, who.id);
-    slice = record.slice(scene.times[who.frame]);
-    reach = record.cutoff(scene.log2_scale) - slice.u * slice.u;
+    const SeenSlice seen = record.seen(scene, who.frame, level);
+    slice = seen.slice;
+    reach = record.cutoff(scene.log2_scale) + seen.brighter - slice.u * slice.u;
   }
 
   __device__ __forceinline__ int64_t reserve(int) const { return 0; }
@@ -78,8 +80,8 @@ __device__ __forceinline__ unsigned frames_alive(const PackedScene& s, int id, f
   unsigned frames = __ballot_sync(0xffffffffu, frame < end_frame && chunk.x <= time && time <= chunk.y);
   if (frames == 0) return 0;
   const Record record = Record::load(s, id);
-  const float cutoff = record.cutoff(s.log2_scale);
-  if (!(cutoff >= 0.f) || !reaches(record, cutoff, grid)) return 0;
+  const float cutoff = record.cutoff(s.log2_scale) + (s.motion == nullptr ? 0.f : kMostBrighter);
+  if (!(cutoff >= 0.f) || (s.motion == nullptr && !reaches(record, cutoff, grid))) return 0;
   unsigned alive = 0;
   for (; frames != 0; frames &= frames - 1) {
     const int f = __ffs(frames) - 1;
@@ -108,7 +110,8 @@ __global__ void __launch_bounds__(kVisitThreads) visit_chunks(PackedScene s, Blo
     const int chunk = lists.alive[k / parts], first_id = chunk * kChunkSize;
     const int first_frame = begin + k % parts * step, end_frame = min(end, first_frame + step);
     const float4 header = s.chunks[chunk];
-    const LevelLists level = {s, lists, s.grids[static_cast<int>(header.z)]};
+    const int number = static_cast<int>(header.z);
+    const LevelLists level = {s, lists, s.grids[number], number};
     const unsigned alive = frames_alive(s, first_id + threadIdx.x, header, level.grid, first_frame, end_frame);
     visit(level, shared, blocks_of(level.grid), first_id, first_frame, alive);
   }

@@ -48,22 +48,22 @@ __device__ unsigned search(const PackedScene& s, const BlockLists& lists, const 
   const int chunk = lists.alive[k / kChunkSize], id = chunk * kChunkSize + static_cast<int>(k % kChunkSize);
   if (static_cast<int>(s.chunks[chunk].z) != place.level) return 0;
   const Record record = Record::load(s, id);
-  const Slice<float> slice = record.slice(s.times[place.frame]);
-  const float reach = record.cutoff(s.log2_scale) - slice.u * slice.u;
+  const SeenSlice seen = record.seen(s, place.frame, place.level);
+  const float reach = record.cutoff(s.log2_scale) + seen.brighter - seen.slice.u * seen.slice.u;
   if (!(reach >= 0.f)) return 0;
-  const Reached reached(blocks_of(s.grids[place.level]), slice, reach);
+  const Reached reached(blocks_of(s.grids[place.level]), seen.slice, reach);
   const int row = place.y / kBlockSize;
   return row >= reached.row0 && row < reached.row1 ? entry_of(id, reached.tiles(place.x / kBlockSize, row)) : 0;
 }
 
 // Makes the first `count` waiting Gaussians ready and adds them; lanes past them fill the last group up.
-__device__ __forceinline__ void add_batch(TileSums& sums, Pending& pending, const PackedScene& s, int count, float time,
-                                          float x, float y) {
+__device__ __forceinline__ void add_batch(TileSums& sums, Pending& pending, const PackedScene& s, int count,
+                                          const Place& place, float x, float y) {
   const int lane = threadIdx.x % 32;
   if (lane < count) {
     const Record record = Record::load(s, pending.ids[lane]);
-    const Slice<float> slice = record.slice(time);
-    pending.batch[lane].set(slice, conic_of(slice), record);
+    const SeenSlice seen = record.seen(s, place.frame, place.level);
+    pending.batch[lane].set(seen, conic_of(seen.slice), record);
   } else {
     pending.batch[lane].set_nothing();
   }
@@ -80,7 +80,7 @@ __device__ __forceinline__ void add_gaussians(TileSums& sums, Pending& pending, 
   const bool listed = lists.counts[list] <= lists.room;
   const int64_t count = listed ? lists.counts[list] : int64_t(*lists.alive_count) * kChunkSize;
   const int lane = threadIdx.x % 32;
-  const float time = s.times[place.frame], x = grid.left + place.x + 0.5f, y = grid.top + place.y + 0.5f;
+  const float x = grid.left + place.x + 0.5f, y = grid.top + place.y + 0.5f;
   int waiting = 0;
   for (int64_t first = 32 * place.part; first < count; first += 32 * place.parts) {
     const int64_t k = first + lane;
@@ -92,7 +92,7 @@ __device__ __forceinline__ void add_gaussians(TileSums& sums, Pending& pending, 
     waiting += __popc(found);
     __syncwarp();
     if (waiting < kBatch) continue;
-    add_batch(sums, pending, s, kBatch, time, x, y);
+    add_batch(sums, pending, s, kBatch, place, x, y);
     waiting -= kBatch;
     const int left_over = pending.ids[kBatch + lane];
     __syncwarp();
@@ -100,7 +100,7 @@ __device__ __forceinline__ void add_gaussians(TileSums& sums, Pending& pending, 
     __syncwarp();
   }
   __syncwarp();
-  if (waiting > 0) add_batch(sums, pending, s, waiting, time, x, y);
+  if (waiting > 0) add_batch(sums, pending, s, waiting, place, x, y);
 }
 
 // Sums of the warps that share a tile, for the first of them; the others are done.

@@ -34,9 +34,10 @@ struct alignas(32) ReadyGaussian {
   uint4 colors[2];  // what a product's columns take: the upper half's channels, then the lower half's
   __half2 bulges;   // of row 3 of eight, and of row 1 of four
 
-  __device__ __forceinline__ void set(const Slice<float>& g, const Conic<float>& conic, const Record& record) {
+  __device__ __forceinline__ void set(const SeenSlice& seen, const Conic<float>& conic, const Record& record) {
+    const Slice<float>& g = seen.slice;
     const Exponent e = exponent_of(g, conic);
-    place = make_float4(g.x, g.y, e.k + kBulgeRoom, e.a);
+    place = make_float4(g.x, g.y, fmaf(0.5f * kLog2e, seen.brighter, e.k + kBulgeRoom), e.a);
     const uint32_t first_bulges = to_halves(bulge(e.c, 6.f), bulge(e.c, 10.f));
     bend = make_float4(e.b, e.c, exp2_approx(2.f * kHalfHeight * e.c), __uint_as_float(first_bulges));
     bulges = __floats2half2_rn(bulge(e.c, kWidestBulge), bulge(e.c, 2.f));

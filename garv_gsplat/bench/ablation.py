@@ -166,7 +166,10 @@ def _kernels(view: VolumeView) -> Draw:
 
 
 def _packed(view: VolumeView, tau: float) -> Draw:
-    volumes, window = pack_channels(view.means, view.cholesky, view.colors, tau), (0, 0, view.width, view.height)
+    volumes, window = (
+        pack_channels(view.means, view.cholesky, view.colors, tau, view.maps),
+        (0, 0, view.width, view.height),
+    )
     budgets = [ListBudget() for _ in volumes]
     return lambda time: draw_channels(volumes, time, window, budgets, dtype=torch.float32)
 

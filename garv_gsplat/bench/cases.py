@@ -145,7 +145,7 @@ def pack_target(target: Target, settings: Settings) -> list[PackedVolume]:
     """The whole video as decoding packs it; a crop of it is a window on the same volumes."""
     with torch.no_grad():
         view = view_volume(target.gaussians.to(settings.device), tau=settings.tau)
-        return pack_channels(view.means, view.cholesky, view.colors, settings.tau)
+        return pack_channels(view.means, view.cholesky, view.colors, settings.tau, view.maps)
 
 
 def _decode(target: Target, case: Case, settings: Settings, sets: list[list[int]]) -> Callable[[int], Tensor]:

@@ -156,12 +156,16 @@ def draw(
     height: int,
     room: int,
     dtype: torch.dtype = torch.uint8,
+    motion: Tensor | None = None,  # [B, 6]
 ) -> tuple[Tensor, Tensor]:
     """Draw a window of pixels out of packed Gaussians (GaRV eq. 3); `packing.pack` makes records and chunks.
 
     Gaussians of level l are drawn on a grid with a sample for 2^l x 2^l pixels, and the levels are interpolated from
     coarse to fine by six taps along each axis. A Gaussian is left out of a tile of 16x16 samples where
     max|color| p(t) exp(-d/2) < tau / 255.
+
+    motion: that of `bin_gaussians`, in pixels. The records of a volume that moves are not narrowed (see `pack`); what a
+    frame sees of them is.
 
     Returns images [B, height, width, channels], uint8 (255 x rounded, clamped) or float32, and the length of the
     longest list of 32x32 samples that passed `room`, int64 [1], or 0: such a list makes the launch slower, not wrong.
@@ -184,7 +188,8 @@ def draw(
         raise ValueError(f"times must be [B] and the window at least 1x1, got {list(times.shape)} and {width}x{height}")
     ensure_kernels(records.device)
     as_float = dtype == torch.float32
-    arguments = (levels, channels, tau, times.contiguous(), left, top, width, height, room, as_float)
+    motion = motion_or_none(motion, times).contiguous()
+    arguments = (levels, channels, tau, times.contiguous(), motion, left, top, width, height, room, as_float)
     return torch.ops.garv.draw(records.contiguous(), chunks.contiguous(), *arguments)
 
 

@@ -38,7 +38,7 @@ def bin_gaussians(
     tiles = tiles_x * tiles_y
     tile_ids, gaussian_ids = [means.new_zeros(0, dtype=torch.int64)], [means.new_zeros(0, dtype=torch.int64)]
     for frame in range(len(times)):
-        view = _View(times, motion, frame)
+        view = View(times, motion, frame)
         tile, gaussian = _pairs_of_frame(means, cholesky, cutoffs, view, tiles_x, tiles_y)
         tile_ids.append(tile + frame * tiles)
         gaussian_ids.append(gaussian)
@@ -66,7 +66,7 @@ def accumulate(
     image = colors.new_zeros(len(times), height, width, colors.shape[1])
     lists = (motion, isect_offsets, flatten_ids)
     for _, frame, ys, xs, ids in _tiles(means, cholesky, cutoffs, times, *lists, width, height):
-        weights, _ = _weights(means[ids], cholesky[ids], _View(times, motion, frame), xs, ys)
+        weights, _ = _weights(means[ids], cholesky[ids], View(times, motion, frame), xs, ys)
         image[frame, ys, xs] = torch.einsum("nhw,nc->hwc", weights, colors[ids])
     return image
 
@@ -151,7 +151,7 @@ def _conics(factor: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return 1 / a**2 + k**2, k / c, 1 / c**2
 
 
-class _View:
+class View:
     """How one frame is seen: at a time, through a map of the plane [6] where the plane moves."""
 
     def __init__(self, times: Tensor, motion: Tensor, frame: int) -> None:
@@ -187,9 +187,7 @@ class _View:
         return [s0, a * sx + b * sy, c * sx + d * sy, *second]
 
 
-def _pairs_of_frame(
-    means: Tensor, cholesky: Tensor, cutoffs: Tensor, view: _View, tiles_x: int, tiles_y: int
-) -> Tensor:
+def _pairs_of_frame(means: Tensor, cholesky: Tensor, cutoffs: Tensor, view: View, tiles_x: int, tiles_y: int) -> Tensor:
     """Tile and Gaussian indices [2, P] of one frame, sorted by tile, then by Gaussian."""
     reach = cutoffs - _deviations(means, cholesky, view.time[None])[0] ** 2
     active = (reach >= 0).nonzero()[:, 0]
@@ -232,7 +230,7 @@ def _tiles(means, cholesky, cutoffs, times, motion, isect_offsets, flatten_ids, 
         if end <= len(flatten_ids):
             ids = flatten_ids[start:end].long()
         else:  # the list did not fit into flatten_ids: look at all Gaussians again
-            everything = _pairs_of_frame(means, cholesky, cutoffs, _View(times, motion, frame), tiles_x, tiles_y)
+            everything = _pairs_of_frame(means, cholesky, cutoffs, View(times, motion, frame), tiles_x, tiles_y)
             ids = everything[1, everything[0] == rest]
         ys = slice(row * TILE_SIZE, min(height, (row + 1) * TILE_SIZE))
         xs = slice(column * TILE_SIZE, min(width, (column + 1) * TILE_SIZE))
@@ -244,7 +242,7 @@ def _pair_gradients(v_image, means, cholesky, colors, cutoffs, times, motion, is
     height, width = v_image.shape[1:3]
     lists = (motion, isect_offsets, flatten_ids)
     for start, frame, ys, xs, ids in _tiles(means, cholesky, cutoffs, times, *lists, width, height):
-        view = _View(times, motion, frame)
+        view = View(times, motion, frame)
         weights, (dx, dy) = _weights(means[ids], cholesky[ids], view, xs, ys)
         v_tile = v_image[frame, ys, xs]
         h = torch.einsum("hwc,nc->nhw", v_tile, colors[ids]) * weights
@@ -253,7 +251,7 @@ def _pair_gradients(v_image, means, cholesky, colors, cutoffs, times, motion, is
         yield start, ids, (*geometry, torch.einsum("nhw,hwc->nc", weights, v_tile))
 
 
-def _weights(means: Tensor, cholesky: Tensor, view: _View, xs: slice, ys: slice):
+def _weights(means: Tensor, cholesky: Tensor, view: View, xs: slice, ys: slice):
     """Weights p(t) exp(-d/2) [N, h, w] of N Gaussians at a tile's pixels, and the distances (dx, dy) to their means."""
     means2d, peak, factor = view.slice(means, cholesky)
     a, b, c = (v[:, None, None] for v in factor.unbind(1))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from garv_gsplat.ops._reference import TILE_SIZE, slice_gaussians, tile_grid
+from garv_gsplat.ops._reference import TILE_SIZE, View, slice_gaussians, tile_grid
 
 CHUNK_SIZE = 256  # Gaussians; packed.cuh holds the same numbers
 MAX_LEVELS = 4
@@ -23,6 +23,7 @@ UPSAMPLING_VARIANCE = 0.7
 
 _PIXELS_AT_ONCE = 1 << 20  # in float32 and a few copies; small frames are drawn together
 _FRAMES_WORTH_A_CULL = 4  # the lists' first look at all Gaussians takes as long for so many
+_LEAST_VARIANCE = 0.01  # squared samples; levels.h holds the same number
 _LIKELY_PAIRS = 8  # a Gaussian and frame; more are listed again
 
 
@@ -41,6 +42,7 @@ def draw(
     channels: int,
     tau: float,
     times: Tensor,
+    motion: Tensor,
     left: int,
     top: int,
     width: int,
@@ -52,14 +54,16 @@ def draw(
     dtype = torch.float32 if as_float else torch.uint8
     image = records.new_zeros(len(times), height, width, channels, dtype=dtype)
     if room > 0:  # these lists have all the room that they need; with none they were to be measured
-        frames = max(1, _PIXELS_AT_ONCE // (width * height))
-        for out, part in zip(image.split(frames), times.split(frames)):
-            drawn = _draw_frames(packed, part, (left, top, width, height))
+        frames = 1 if len(motion) else max(1, _PIXELS_AT_ONCE // (width * height))
+        maps = motion if len(motion) else [None] * len(times)
+        for out, part, plane_map in zip(image.split(frames), times.split(frames), maps):
+            drawn = _draw_frames(packed, part, plane_map, (left, top, width, height))
             out.copy_(drawn if as_float else drawn.mul_(255).round_().clamp_(0, 255))
     return image, torch.zeros(1, dtype=torch.int64, device=records.device)
 
 
-def _draw_frames(packed: _Packed, times: Tensor, window: tuple[int, int, int, int]) -> Tensor:
+def _draw_frames(packed: _Packed, times: Tensor, plane_map: Tensor | None, window: tuple[int, int, int, int]) -> Tensor:
+    """Images [B, height, width, C] of a window; of one frame alone where the plane moves, seen through its map [6]."""
     left, top, width, height = window
     left0, top0 = left // ALIGNMENT * ALIGNMENT, top // ALIGNMENT * ALIGNMENT
     coarser, still = None, times.new_empty(0, 6)
@@ -67,7 +71,10 @@ def _draw_frames(packed: _Packed, times: Tensor, window: tuple[int, int, int, in
         scale, apron = 1 << level, APRON if level else 0
         size = (-(-(left + width - left0) // scale) + 2 * apron, -(-(top + height - top0) // scale) + 2 * apron)
         corner = (left0 // scale - apron, top0 // scale - apron)
-        means, cholesky, colors, cutoffs = _unpack(packed, level, times, corner, size)
+        found = _unpack(packed, level, times)
+        if plane_map is not None:
+            found = _seen_on_level(*found, times, plane_map, level)
+        means, cholesky, colors, cutoffs = _reaching(*found, times, corner, size)
         geometry = (means, cholesky, cutoffs, times, still, *size)
         likely = _LIKELY_PAIRS * len(means) * len(times)
         offsets, ids = torch.ops.garv.bin_gaussians(*geometry, likely)
@@ -80,9 +87,8 @@ def _draw_frames(packed: _Packed, times: Tensor, window: tuple[int, int, int, in
     return coarser[:, top - top0 :, left - left0 :][:, :height, :width]
 
 
-def _unpack(packed: _Packed, level: int, times: Tensor, corner: tuple[int, int], size: tuple[int, int]) -> list[Tensor]:
-    """Means, Cholesky factors, colours and cutoffs of a level's Gaussians that may reach into an image of a size, whose
-    first sample is at `corner`; means are counted from there."""
+def _unpack(packed: _Packed, level: int, times: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Means, Cholesky factors, colours and cutoffs of a level's Gaussians in living chunks."""
     chunks = packed.chunks
     alive = (chunks[:, 2] == level) & ((chunks[:, :1] <= times) & (times <= chunks[:, 1:2])).any(1)
     chosen = packed.records.view(-1, CHUNK_SIZE, 8)[alive].reshape(-1, 8)
@@ -93,11 +99,42 @@ def _unpack(packed: _Packed, level: int, times: Tensor, corner: tuple[int, int],
     cutoffs = torch.where(largest > 0, torch.inf, -torch.inf)
     if packed.tau > 0:
         cutoffs = 2 * (largest * (255 / packed.tau)).log()
-    means[:, :2] -= means.new_tensor(corner)
-    found = [means, halves[:, :6].contiguous(), colors.contiguous(), cutoffs]
+    return means, halves[:, :6].contiguous(), colors.contiguous(), cutoffs
+
+
+def _seen_on_level(
+    means: Tensor, cholesky: Tensor, colors: Tensor, cutoffs: Tensor, times: Tensor, plane_map: Tensor, level: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gaussians that lie as a frame sees them, at rest; narrowed by what interpolating their level widens."""
+    map_of_level = plane_map * plane_map.new_tensor([1, 1, 1, 1, 0.5**level, 0.5**level])
+    means2d, _, factor = View(times, map_of_level[None], 0).slice(means, cholesky)
+    if level > 0:
+        widening = UPSAMPLING_VARIANCE * (1 - 0.25**level) / (1 - 0.25)
+        a, b, c = factor.unbind(1)
+        narrow_a = (a**2 - widening).clamp(min=_LEAST_VARIANCE).sqrt()
+        narrow_c = (c**2 - widening - b**2 * widening / narrow_a**2).clamp(min=_LEAST_VARIANCE).sqrt()
+        gain = a * c / (narrow_a * narrow_c)
+        factor = torch.stack([narrow_a, a * b / narrow_a, narrow_c], 1)
+        colors, cutoffs = colors * gain[:, None], cutoffs + 2 * gain.log()
+    means = torch.cat([means2d, means[:, 2:]], 1)
+    return means, torch.cat([cholesky[:, :1], torch.zeros_like(means2d), factor], 1), colors, cutoffs
+
+
+def _reaching(
+    means: Tensor,
+    cholesky: Tensor,
+    colors: Tensor,
+    cutoffs: Tensor,
+    times: Tensor,
+    corner: tuple[int, int],
+    size: tuple[int, int],
+) -> list[Tensor]:
+    """What may reach into an image of a size, whose first sample is at `corner`; means are counted from there."""
+    means = means - means.new_tensor([*corner, 0])
+    found = [means, cholesky, colors, cutoffs]
     if len(times) < _FRAMES_WORTH_A_CULL:
         return found
-    near = _near(*found[:2], cutoffs, times, size).nonzero()[:, 0]
+    near = _near(means, cholesky, cutoffs, times, size).nonzero()[:, 0]
     return [tensor[near] for tensor in found]
 
 

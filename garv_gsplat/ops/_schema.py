@@ -27,8 +27,8 @@ torch.library.define("garv::accumulate_bwd_pairs", f"(Tensor v_image, {_GEOMETRY
 
 torch.library.define(
     "garv::draw",
-    "(Tensor records, Tensor chunks, int levels, int channels, float tau, Tensor times, int left, int top, int width, "
-    "int height, int room, bool as_float) -> (Tensor, Tensor)",
+    "(Tensor records, Tensor chunks, int levels, int channels, float tau, Tensor times, Tensor motion, "
+    "int left, int top, int width, int height, int room, bool as_float) -> (Tensor, Tensor)",
 )
 
 torch.library.define(
@@ -86,7 +86,7 @@ def _(v_image, means, cholesky, colors, cutoffs, times, motion, isect_offsets, f
 
 
 @torch.library.register_fake("garv::draw")
-def _(records, chunks, levels, channels, tau, times, left, top, width, height, room, as_float):
+def _(records, chunks, levels, channels, tau, times, motion, left, top, width, height, room, as_float):
     dtype = torch.float32 if as_float else torch.uint8
     image = records.new_empty(len(times), height, width, channels, dtype=dtype)
     return image, records.new_empty(1, dtype=torch.int64)

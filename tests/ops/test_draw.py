@@ -39,10 +39,11 @@ def render(
     *,
     room: int = ENOUGH,
     dtype: torch.dtype = torch.float32,
+    motion: Tensor | None = None,
 ) -> tuple[Tensor, int]:
     """Images on the CPU, and the longest list that had no room."""
     arguments = (volume.records, volume.chunks, volume.levels, volume.channels, volume.tau, times)
-    image, longest = ops.draw(*arguments, *window, room, dtype)
+    image, longest = ops.draw(*arguments, *window, room, dtype, motion)
     assert longest.dtype == torch.int64 and longest.shape == (1,)
     return image.cpu(), int(longest)
 
@@ -238,7 +239,8 @@ def test_gaussians_that_are_not_numbers_draw_nothing(device):
 def test_opcheck(as_float, device):
     scene = random_scene(20, 18, n=8, frames=2).to(device)
     volume = packed(scene)
-    arguments = (volume.records, volume.chunks, volume.levels, 3, 0.07, scene.times, 1, -2, 20, 18, 32, as_float)
+    arguments = (volume.records, volume.chunks, volume.levels, 3, 0.07, scene.times)
+    arguments = (*arguments, torch.zeros(0, 6, device=device), 1, -2, 20, 18, 32, as_float)
     torch.library.opcheck(torch.ops.garv.draw.default, arguments)
 
 
@@ -271,12 +273,14 @@ def test_draw_tells_what_is_wrong(change, message):
         ({2: 5}, "levels must be 1 to 4, got 5"),
         ({3: 5}, "channels must be 1 to 4, got 5"),
         ({5: torch.zeros(1).double()}, "times must be float32"),
-        ({8: 1 << 25}, "cannot draw 33554432x4 pixels"),
-        ({10: -1}, "room must be 0 to"),
+        ({6: torch.zeros(1, 6).double()}, "motion must be float32"),
+        ({9: 1 << 25}, "cannot draw 33554432x4 pixels"),
+        ({11: -1}, "room must be 0 to"),
     ],
 )
 def test_the_kernel_checks_what_reaches_it_directly(change, message, device):
-    arguments = [torch.zeros(256, 8).int(), torch.zeros(1, 4), 1, 3, 0.07, torch.zeros(1), 0, 0, 5, 4, 1, False]
+    arguments = [torch.zeros(256, 8).int(), torch.zeros(1, 4), 1, 3, 0.07, torch.zeros(1)]
+    arguments += [torch.zeros(0, 6), 0, 0, 5, 4, 1, False]
     for place, value in change.items():
         arguments[place] = value
     ops.serving()

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from garv_gsplat import ops
 from garv_gsplat.ops import _reference_draw
 from garv_gsplat.packing import PackedVolume
 from tests.ops.scenes import Scene, random_scene
@@ -29,8 +30,18 @@ def large_scene() -> Scene:
     return scene
 
 
-def by_reference(volume: PackedVolume, times: Tensor, window: tuple[int, int, int, int]) -> Tensor:
-    arguments = (volume.records, volume.chunks, volume.levels, volume.channels, volume.tau, times)
+def by_reference(
+    volume: PackedVolume, times: Tensor, window: tuple[int, int, int, int], motion: Tensor | None = None
+) -> Tensor:
+    arguments = (
+        volume.records,
+        volume.chunks,
+        volume.levels,
+        volume.channels,
+        volume.tau,
+        times,
+        ops.motion_or_none(motion, times),
+    )
     return _reference_draw.draw(*arguments, *window, ENOUGH, True)[0]
 
 

@@ -9,7 +9,10 @@ import torch
 
 from garv_gsplat import ops
 from garv_gsplat.gaussians import affine_map
+from garv_gsplat.packing import pack
 from tests.ops.scenes import INFINITE, Scene, draw, draw_reference, gradients, lists, random_scene, relative_error
+from tests.ops.test_draw import LOST, ON_CUDA, RECORDS, render
+from tests.ops.test_draw_reference import by_reference, contributions, large_scene
 
 MOTION = torch.tensor(
     [[1.0, 0.0, 0.0, 1.0, 5.0, -3.0], [0.9, 0.2, -0.25, 1.1, -7.3, 4.1], [1.3, -0.1, 0.4, 0.8, 0.2, -11.0]]
@@ -69,6 +72,26 @@ def test_lists_that_do_not_fit_change_nothing(device):
     scene = moving_scene().to(device)
     short = ops.bin_gaussians(*scene.geometry, 64, 48, 40, scene.motion)
     assert torch.allclose(draw(scene, short), draw(scene), atol=1e-5)
+
+
+@pytest.mark.parametrize("tau", [0.0, 0.07])
+@pytest.mark.parametrize("window", [(0, 0, 230, 150), (37, 51, 99, 45)])
+def test_packed_gaussians_are_seen_through_their_maps(tau, window, device):
+    scene = replace(large_scene(), times=torch.tensor([0.5, 2.5, 4.5]))
+    maps = torch.tensor([[1.0, 0, 0, 1, 5, -3], [0.98, 0.1, -0.12, 1.04, -7.3, 4.1], [1.1, -0.1, 0.05, 0.9, 0.2, 11.0]])
+    volume = pack(scene.means, scene.cholesky, scene.colors, tau, maps)
+    assert volume.chunks[:, 2].unique().tolist() == [0, 1, 2, 3]
+    assert torch.equal(volume.maps, maps)
+    image, _ = render(volume.to(device), scene.times.to(device), window, motion=maps.to(device))
+    left, top, width, height = window
+    scale = contributions(scene, window).max()
+    for frame, drawn in enumerate(image):
+        moved = seen(replace(scene, motion=maps).to(torch.float64), frame)
+        moved = replace(moved, means=moved.means - torch.tensor([left, top, 0.0]), width=width, height=height)
+        bound = (RECORDS if device.type == "cpu" else ON_CUDA)[0] * scale + LOST * tau / 255
+        assert (drawn - draw(moved)[0]).abs().max() <= bound
+    wanted = by_reference(volume, scene.times, window, maps)
+    assert (image - wanted).abs().max() <= ((1e-5 if device.type == "cpu" else ON_CUDA[0]) * scale + LOST * tau / 255)
 
 
 def test_a_map_is_needed_for_every_time():

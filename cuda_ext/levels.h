@@ -1,0 +1,49 @@
+// Gaussians on the levels of `draw`, where the plane that they lie in moves: their records are as wide as they are, and
+// made narrower once they are seen through a frame's map.
+#pragma once
+
+#include "gaussian.h"
+
+namespace garv {
+
+// What interpolating a level of `draw` adds to the variance of what is drawn there, in squared samples of its grid;
+// ops/_reference_draw.py holds the same number.
+GARV_HD float widening_of(int level) {
+  constexpr float kUpsamplingVariance = 0.7f;
+  return kUpsamplingVariance * (1.f - 1.f / float(1 << 2 * level)) / 0.75f;
+}
+
+// Makes a slice narrower by a variance along each axis. Its sum stays if its weight is multiplied by what is returned
+// as the squared distance that the brighter Gaussian reaches further.
+GARV_HD float narrow(Slice<float>& s, float variance) {
+  constexpr float kLeast = 0.01f;  // squared samples; only what should not be on this level comes near
+  const float a = std::sqrt(clamped(s.a * s.a - variance, kLeast, INFINITY)), b = s.a * s.b / a;
+  const float c = std::sqrt(clamped(s.c * s.c - variance - s.b * s.b * variance / (a * a), kLeast, INFINITY));
+  const float brighter = s.a * s.c / (a * c);
+  s.a = a;
+  s.b = b;
+  s.c = c;
+  return 2.f * std::log(brighter);
+}
+
+// The squared distance that a Gaussian may reach further: the least wide ones become 2.8 times as bright on the coarsest
+// level.
+constexpr float kMostBrighter = 2.8f;
+
+// A slice on the grid of a level, in samples, and the squared distance that it reaches further for being brighter.
+struct SeenSlice {
+  Slice<float> slice;
+  float brighter;
+};
+
+GARV_HD SeenSlice seen_on_level(const PlaneMap<float>& pixels, int level, const Slice<float>& slice) {
+  PlaneMap<float> map = pixels;
+  const float scale = 1.f / float(1 << level);
+  map.x *= scale;
+  map.y *= scale;
+  SeenSlice seen = {seen_through(map, slice), 0.f};
+  if (level > 0) seen.brighter = narrow(seen.slice, widening_of(level));
+  return seen;
+}
+
+}  // namespace garv
