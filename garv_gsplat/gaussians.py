@@ -98,6 +98,9 @@ def reach_of(gaussians: VideoGaussians, threshold: float) -> tuple[Tensor, Tenso
     return means - half, means + half
 
 
+_CELLS_BEFORE = 2**8  # the first one, for means outside of the frames
+
+
 def neighbour_order(means: Tensor, stretch: Tensor | float, spacing: float = 32.0) -> Tensor:
     """Indices [N] that put neighbours beside each other in memory, which atomics and caches thank for.
 
@@ -107,7 +110,7 @@ def neighbour_order(means: Tensor, stretch: Tensor | float, spacing: float = 32.
     if len(means) == 0:
         return torch.zeros(0, dtype=torch.int64, device=means.device)
     times = ((means[:, 2] - means[:, 2].min()) / stretch).nan_to_num().clamp(0, 2**30).long()
-    cells = (means[:, :2] / spacing).nan_to_num().clamp(0, 2**10 - 1).long()
+    cells = ((means[:, :2] / spacing).nan_to_num() + _CELLS_BEFORE).clamp(0, 2**10 - 1).long()
     return torch.argsort(times << 20 | _spread(cells[:, 0]) | _spread(cells[:, 1]) << 1, stable=True)
 
 

@@ -9,6 +9,7 @@ from garv_gsplat.codec.errors import GarvFormatError, MissingLibraryError
 from garv_gsplat.codec.file import GarvFile
 from garv_gsplat.codec.forecast import forecast_bits
 from garv_gsplat.codec.mixing import combine
+from garv_gsplat.codec.motion import rounded_motion
 from garv_gsplat.codec.quantization import DEFAULT_STEP, Levels, dequantize, quantize, with_colors
 from garv_gsplat.codec.truncation import truncate
 
@@ -29,6 +30,7 @@ __all__ = [
     "forecast_bits",
     "load",
     "quantize",
+    "rounded_motion",
     "save",
     "truncate",
     "with_colors",

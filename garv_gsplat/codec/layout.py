@@ -8,15 +8,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from garv_gsplat.codec.motion import motion_of_numbers, numbers_of_motion
 from garv_gsplat.codec.numbers import Numbers, pack_numbers
 from garv_gsplat.codec.source import FIRST_READ, Source
 from garv_gsplat.codec.timestamps import LARGEST, ticks_of_times, times_of_ticks
 from garv_gsplat.volume import ColorInfo, VideoInfo
 
 MAGIC = b"\x89GARV\r\n\x1a"  # not text, and changed by every transfer that takes it for text
-VERSION = 1
+VERSION = 2
+"""the latest; files whose plane stands still are of version 1"""
 CODECS = ("rans", "sog", "paper16-8-8")
-SECTIONS = {1: "timestamps", 2: "models", 3: "chunks", 4: "streams", 5: "tracks"}
+SECTIONS = {0: "motion", 1: "timestamps", 2: "models", 3: "chunks", 4: "streams", 5: "tracks"}
 
 _HEADER = struct.Struct("<8sHHIIIIQQ8B")
 _SECTION = struct.Struct("<BxxxIQQ")  # id, CRC-32, offset, bytes
@@ -56,13 +58,15 @@ class Layout:
 
 
 def write_layout(info: VideoInfo, codec: str, sections: Mapping[str, bytes]) -> bytes:
-    """A whole file; sections in the order of SECTIONS, without timestamps, which follow from `info`.
+    """A whole file; sections in the order of SECTIONS, without timestamps and motion, which follow from `info`.
 
     Raises ValueError for an `info` that does not fit.
     """
     sections = dict(sections)
     if info.timestamps is not None:
         sections["timestamps"] = pack_numbers(ticks_of_times(info.timestamps))
+    if info.motion is not None:
+        sections["motion"] = pack_numbers(numbers_of_motion(info.motion))
     present = [(key, sections[name]) for key, name in SECTIONS.items() if name in sections]
     size = _HEADER.size + len(present) * _SECTION.size + _CRC.size
     color = info.color
@@ -70,7 +74,16 @@ def write_layout(info: VideoInfo, codec: str, sections: Mapping[str, bytes]) -> 
     rate = info.frame_rate.as_integer_ratio()
     try:
         head = _HEADER.pack(
-            *(MAGIC, VERSION, CODECS.index(codec), size, info.width, info.height, info.frames, *rate),
+            *(
+                MAGIC,
+                1 if info.motion is None else 2,
+                CODECS.index(codec),
+                size,
+                info.width,
+                info.height,
+                info.frames,
+                *rate,
+            ),
             *(info.channels, *described, len(present), 0),
         )
     except struct.error as error:
@@ -109,11 +122,11 @@ def read_version(source: Source) -> int:
 
 
 def read_layout(source: Source) -> Layout:
-    """Header, sections and timestamps of a file of version 1, all checked; raises GarvFormatError."""
+    """Header, sections, timestamps and motion of a file of version 1 or 2, all checked; raises GarvFormatError."""
     start = source.read(0, FIRST_READ)
     if len(start) < _HEADER.size:
         raise source.error(f"the file ends after {len(start)} bytes: it is cut off", "header", 0)
-    _, _, codec, size, width, height, frames, *rate = _HEADER.unpack_from(start)
+    _, version, codec, size, width, height, frames, *rate = _HEADER.unpack_from(start)
     channels, rotation, primaries, transfer, matrix, full_range, count, zero = rate[2:]
     if size != _HEADER.size + count * _SECTION.size + _CRC.size:
         raise source.error(f"{size} bytes do not go with {count} sections", "header size", len(MAGIC) + 4)
@@ -132,12 +145,14 @@ def read_layout(source: Source) -> Layout:
     except (ValueError, ZeroDivisionError) as error:
         raise source.error(str(error), "video", len(MAGIC) + 8) from error
     layout = Layout(info, CODECS[codec], _read_sections(source, head, count))
-    return replace(layout, info=_with_timestamps(source, layout))
+    if (version == 2) != ("motion" in layout.sections):
+        raise source.error("files of version 2 have a section motion, those of version 1 have none", "sections", 0)
+    return replace(layout, info=replace(_with_timestamps(source, layout), motion=_motion(source, layout)))
 
 
 def _read_sections(source: Source, head: bytes, count: int) -> dict[str, Section]:
     """Sections follow the header in order, without gaps, and end where the file ends."""
-    sections, end, before = {}, len(head), 0
+    sections, end, before = {}, len(head), -1
     for row in range(count):
         at = _HEADER.size + row * _SECTION.size
         key, crc, offset, size = _SECTION.unpack_from(head, at)
@@ -163,3 +178,16 @@ def _with_timestamps(source: Source, layout: Layout) -> VideoInfo:
         return replace(layout.info, timestamps=times_of_ticks(ticks))
     except ValueError as error:
         raise source.error(str(error), "timestamps", layout.sections["timestamps"].offset) from error
+
+
+def _motion(source: Source, layout: Layout) -> tuple[tuple[float, ...], ...] | None:
+    if "motion" not in layout.sections:
+        return None
+    try:
+        numbers = Numbers(layout.read(source, "motion"))
+        motion = motion_of_numbers(numbers.take_many(6 * layout.info.frames, -LARGEST, LARGEST))
+        numbers.finish()
+        replace(layout.info, motion=motion)  # looks at the maps
+        return motion
+    except ValueError as error:
+        raise source.error(str(error), "motion", layout.sections["motion"].offset) from error

@@ -66,6 +66,8 @@ class FitConfig:
     parametrization: Parametrization = "log-cholesky"
     """log-cholesky: logarithms and ratios of Cholesky entries, started from the video; gaussian-image: atanh positions
     and Cholesky entries plus a half, started at random, as in GaussianImage"""
+    global_motion: bool = True
+    """Gaussians lie in a plane that stands still while the camera moves, where frames follow one; it is found first"""
     seed: int = 0
     """of the start and of the order of frames"""
     deterministic: bool = False
@@ -152,6 +154,7 @@ def _paper() -> Preset:
             schedule="plateau",
             tau=TAU_99_PERCENT,
             parametrization="gaussian-image",
+            global_motion=False,
         ),
         epochs=2000,
     )

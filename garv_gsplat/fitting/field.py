@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from garv_gsplat.fitting.parametrization import (
     MIN_TEMPORAL_SIGMA_HELD_OUT,
     PARAMETRIZATIONS,
 )
+from garv_gsplat.fitting.registration import estimate_motion
 from garv_gsplat.fitting.seen import SeenFrames
 from garv_gsplat.gaussians import VideoGaussians
 from garv_gsplat.motion import maps_at, pixel_maps
@@ -32,21 +34,30 @@ class GaussianField(nn.Module):
         self.config = config
         self.info = info
         self.attributes = nn.Parameter(torch.zeros(num_gaussians, 9 + info.channels))
-        shortest = MIN_TEMPORAL_SIGMA if config.hold_out is None else MIN_TEMPORAL_SIGMA_HELD_OUT
-        self.parametrization = PARAMETRIZATIONS[config.parametrization](info, shortest)
-        self.register_buffer("maps", pixel_maps(info), persistent=False)
+        self.move(info.motion)
         self._pair_budget = PairBudget()
         self._eval_budget = PairBudget()  # apart, or a frame looked at would be taken for a recorded step's
 
     def __len__(self) -> int:
         return len(self.attributes)
 
+    def move(self, motion: tuple[tuple[float, ...], ...] | None) -> None:
+        """See the plane that the Gaussians lie in through other maps (see `VideoInfo.motion`)."""
+        self.info = replace(self.info, motion=motion)
+        device = self.attributes.device
+        shortest = MIN_TEMPORAL_SIGMA if self.config.hold_out is None else MIN_TEMPORAL_SIGMA_HELD_OUT
+        self.parametrization = PARAMETRIZATIONS[self.config.parametrization](self.info, shortest).to(device)
+        self.register_buffer("maps", pixel_maps(self.info, device), persistent=False)
+
     @torch.no_grad()
     def initialize(self, seen: SeenFrames) -> None:
         """Start from the frames that are fitted."""
+        if self.config.global_motion:
+            numbers = (seen.times - 0.5).long().tolist()
+            self.move(estimate_motion(seen.frames, numbers, self.info.frames))
         n = len(self)
         if self.config.parametrization == "log-cholesky":
-            drawn = draw_from_video(seen, n, self.config.seed)
+            drawn = draw_from_video(seen, n, self.config.seed, self.maps)
             self.attributes.copy_(self.parametrization.inverse(*drawn))
         else:
             self.attributes.copy_(draw_at_random(self.info, n, self.config.seed))

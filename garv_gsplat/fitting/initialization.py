@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from garv_gsplat import motion
 from garv_gsplat.fitting.seen import SeenFrames
 from garv_gsplat.gaussians import neighbour_order
 from garv_gsplat.volume import VideoInfo
@@ -18,10 +19,10 @@ _WHOLE = 2.0**60  # what the weights that are drawn by are scaled to; their sum 
 _BLUR = 9  # pixels; the gradient is smoothed so that it tells the density around a pixel, not at it
 
 
-def draw_from_video(seen: SeenFrames, n: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+def draw_from_video(seen: SeenFrames, n: int, seed: int, maps: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
     """Means [N, 3], Cholesky factors [N, 6] and colours [N, C] in pixels and frames, drawn by the image gradient.
 
-    The results are on the frames' device.
+    maps: of all frames of the video [T, 6], where its plane moves. The results are on the frames' device.
     """
     frames, (count, height, width) = seen.frames, seen.frames.shape[:3]
     generator = torch.Generator().manual_seed(seed)
@@ -39,12 +40,22 @@ def draw_from_video(seen: SeenFrames, n: int, seed: int) -> tuple[Tensor, Tensor
         sigmas.append(_spacing(density.flatten()[pixel] * n))
         colors.append(frames[k, y, x].float() * (START_COLOR / 255))
     sigma = torch.cat(sigmas).clamp(0.5, max(width, height) / 4)
+    means, sigma = into_plane(torch.cat(means), sigma, maps)
     cholesky = sigma.new_zeros(n, 6)
     cholesky[:, 0] = START_FRAMES
     cholesky[:, 3] = cholesky[:, 5] = sigma
-    means, colors = torch.cat(means), torch.cat(colors)
+    colors = torch.cat(colors)
     near = neighbour_order(means, START_FRAMES)
     return means[near], cholesky[near], colors[near]
+
+
+def into_plane(means: Tensor, sigma: Tensor, maps: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Where Gaussians with means [N, 3] and sigmas [N] in frames lie in the plane that the frames see through maps."""
+    if maps is None:
+        return means, sigma
+    back = motion.inverse(motion.maps_at(maps, means[:, 2]))
+    scale = (back[:, 0] * back[:, 3] - back[:, 1] * back[:, 2]).sqrt()
+    return torch.cat([motion.apply(back, means[:, :2]), means[:, 2:]], 1), sigma * scale
 
 
 def draw_at_random(info: VideoInfo, n: int, seed: int) -> Tensor:

@@ -14,6 +14,7 @@ MIN_TEMPORAL_SIGMA = 0.25  # frames; likewise
 MIN_TEMPORAL_SIGMA_HELD_OUT = 1.5
 _WIDEST = 4.0  # of the volume, as a sigma: such a Gaussian is the same everywhere
 _OUTSIDE = 0.1  # of the volume's size that means may lie outside of it on each side
+_OUTSIDE_MOVING = 0.95  # likewise, in a plane that frames see parts of
 _BOUND = 0.5  # what GaussianImage adds to its diagonal entries
 
 
@@ -27,8 +28,11 @@ class LogCholesky(nn.Module):
         super().__init__()
         size = torch.tensor([info.width, info.height, info.frames], dtype=torch.float32)
         # Constants live beside the parameters: an upload in each step would wait for the step before.
-        self.register_buffer("_low", -_OUTSIDE * size, persistent=False)
-        self.register_buffer("_high", (1 + _OUTSIDE) * size, persistent=False)
+        beside = torch.full_like(size, _OUTSIDE)
+        if info.motion is not None:
+            beside[:2] = _OUTSIDE_MOVING
+        self.register_buffer("_low", -beside * size, persistent=False)
+        self.register_buffer("_high", (1 + beside) * size, persistent=False)
         self.register_buffer("_floor", _min_sigmas(min_temporal_sigma).log(), persistent=False)
         self.register_buffer("_ceiling", (_WIDEST * size[[2, 0, 1]]).log(), persistent=False)
 

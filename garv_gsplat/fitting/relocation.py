@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from garv_gsplat.fitting.field import GaussianField
-from garv_gsplat.fitting.initialization import draw_indices
+from garv_gsplat.fitting.initialization import draw_indices, into_plane
 from garv_gsplat.fitting.optimizer import GaussianAdam
 from garv_gsplat.fitting.seen import SeenFrames
 from garv_gsplat.gaussians import energies, neighbour_order
@@ -72,14 +72,16 @@ def propose(
     frame, y, x = place // (height * width), place // width % height, place % width
     jitter = torch.rand(count, 3, generator=generator).to(device)
     sigma = jitter.new_tensor(_SIGMAS)[sigmas.flatten()[place].long()]
-    cholesky = jitter.new_zeros(count, 6)
-    cholesky[:, 0] = START_FRAMES
-    cholesky[:, 3] = cholesky[:, 5] = sigma
     # Where many are drawn each takes its share of the error: the weights at a point add up to about this.
     density = gains.flatten()[place] * (count / gains.sum())
     overlap = density * (2 * math.pi) ** 1.5 * START_FRAMES * sigma**2
     color = colors[frame, :, y, x].float() / (1 + overlap)[:, None]
-    return torch.stack([x, y, seen.times[chosen[frame]] - 0.5], 1) + jitter, cholesky, color
+    means = torch.stack([x, y, seen.times[chosen[frame]] - 0.5], 1) + jitter
+    means, sigma = into_plane(means, sigma, field.maps)
+    cholesky = sigma.new_zeros(count, 6)
+    cholesky[:, 0] = START_FRAMES
+    cholesky[:, 3] = cholesky[:, 5] = sigma
+    return means, cholesky, color
 
 
 def _gains(field: GaussianField, seen: SeenFrames, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:

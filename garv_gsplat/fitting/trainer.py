@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -118,7 +118,7 @@ def _field(seen: SeenFrames, info: VideoInfo, config: FitConfig, start: VideoGau
     size, wanted = ((i.width, i.height, i.frames, i.channels) for i in (start.info, info))
     if size != wanted:
         raise ValueError(f"start must be of the video's width, height, frames and channels, {wanted}, got {size}")
-    field = GaussianField(config, info, len(start)).to(device)
+    field = GaussianField(config, replace(info, motion=start.info.motion), len(start)).to(device)
     start = start.to(device)
     field.set_values(*start.in_pixels(), start.colors)
     return field

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 import types
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Union, get_args
 
@@ -70,7 +70,7 @@ def _source(pipeline, audio: bool) -> Video | None:
         video = parser.read_tracks() if audio else parser.read()
     except ValueError:
         return None
-    return video if video.info == pipeline.model.field.info else None
+    return video if video.info == replace(pipeline.model.field.info, motion=None) else None
 
 
 def _summary(path: Path, video: Video | None, pipeline) -> str:

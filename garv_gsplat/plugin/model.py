@@ -203,6 +203,8 @@ class GarvModel(Model):
                 f"the checkpoint is of a video of {_size(info)} (width, height, frames), this one is {size}: "
                 "resume with the video that the fit began with"
             )
+        else:
+            self.field.move(info.motion)
         prefix = "field."
         state = {k[len(prefix) :]: v for k, v in state_dict.items() if k.startswith(prefix)}
         self.set_extra_state(state_dict[_STATE])
@@ -222,6 +224,7 @@ def info_to_plain(info: VideoInfo) -> dict:
         "timestamps": None if times is None else [list(t.as_integer_ratio()) for t in times],
         "color": [color.primaries, color.transfer, color.matrix, color.full_range],
         "rotation": info.rotation,
+        "motion": None if info.motion is None else [list(row) for row in info.motion],
     }
 
 
@@ -230,5 +233,6 @@ def info_from_plain(plain: dict) -> VideoInfo:
     width, height, frames, channels = plain["size"]
     times = plain["timestamps"]
     timestamps = None if times is None else tuple(Fraction(*t) for t in times)
-    described = (ColorInfo(*plain["color"]), plain["rotation"])
+    motion = plain.get("motion")  # checkpoints of before there was any have none
+    described = (ColorInfo(*plain["color"]), plain["rotation"], motion and tuple(map(tuple, motion)))
     return VideoInfo(width, height, frames, Fraction(*plain["frame_rate"]), timestamps, channels, *described)

@@ -1,0 +1,138 @@
+"""How the camera moves: each frame's affine map from a plane that stands still, found from the frames alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from garv_gsplat.codec import rounded_motion
+from garv_gsplat.motion import unit_maps
+
+LINES = 540  # frames are looked at with at most so many
+_CORNERS, _QUALITY, _APART = 1500, 0.005, 6  # that are tracked: how many, how good, pixels from one to the next
+_BACK_AGAIN = 0.5  # pixels: a corner tracked there and back must come nearer to where it was
+_FOLLOWS = 1.0  # pixel: so near comes a corner that follows the map
+_FEWEST = 20  # corners; of fewer, a map tells nothing
+_LEAST_PART = 0.4  # of the corners that follow a step's map; less is no camera, or a cut
+_LEAST_FOLLOWING = 0.5  # of all corners of all steps: on clips with less, maps were wrong or gained nothing
+_SCALES = (0.8, 1.25)  # of a step's map
+_LATER = 4  # frames from one to another that it is compared with
+_LARGEST_ERROR = 30.0  # grey levels a pixel's error counts at most: what moves by itself decides nothing
+_GAIN = 0.92  # of the error without maps: what is left must be less, or the maps only cost
+_WIDEST = 2.6  # times the video's size: a file's means reach 1.5 sizes from the middle, less some for wide Gaussians
+_SMALLEST = 0.25  # the plane is not scaled down by more
+
+Maps = np.ndarray
+"""affine maps [T, 3, 3] of points (x, y, 1) in pixels"""
+
+
+def estimate_motion(frames: Tensor, numbers: Sequence[int], count: int) -> tuple[tuple[float, ...], ...] | None:
+    """`VideoInfo.motion` of a video of `count` frames, of which those [S, H, W, C] uint8 of `numbers` [S] are seen.
+
+    Corners are tracked from frame to frame, there and back (Lucas and Kanade, in pyramids), an affine map is fitted to
+    those that agree (RANSAC), and the maps are chained; between the frames seen they are interpolated. None where the
+    frames do not follow a map, or differ as little without: then Gaussians lie in the frames themselves.
+    """
+    if len(frames) < 2:
+        return None
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        grey = [*pool.map(_grey, frames.cpu())]
+        steps = [*pool.map(_step, grey, grey[1:])]
+        if np.mean([part for _, part in steps]) < _LEAST_FOLLOWING:
+            return None
+        maps = _chained([step for step, _ in steps])
+        if not _pays(grey, maps, pool):
+            return None
+    height, width = grey[0].shape
+    maps = _placed(maps, width, height)
+    if maps is None:
+        return None
+    rows = torch.from_numpy(maps[:, [0, 0, 1, 1, 0, 1], [0, 1, 0, 1, 2, 2]])
+    units = np.array(unit_maps(rows, width, height))
+    between = [np.interp(np.arange(count), np.asarray(numbers), column) for column in units.T]
+    return rounded_motion(np.stack(between, 1))
+
+
+def _grey(frame: Tensor) -> np.ndarray:
+    """A frame [H, W, C] as one channel of at most LINES lines, uint8."""
+    import cv2
+
+    image = frame.float().mean(2).round().to(torch.uint8).numpy()
+    height, width = image.shape
+    if height <= LINES:
+        return image
+    return cv2.resize(image, (max(1, round(width * LINES / height)), LINES), interpolation=cv2.INTER_AREA)
+
+
+def _step(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, float]:
+    """Where what is seen in one frame is in the next: a map [3, 3], and the part of corners that follow it."""
+    import cv2
+
+    nothing = np.eye(3), 0.0
+    start = cv2.goodFeaturesToTrack(before, _CORNERS, _QUALITY, _APART)
+    if start is None:
+        return nothing
+    search = {"winSize": (17, 17), "maxLevel": 4}
+    there, found, _ = cv2.calcOpticalFlowPyrLK(before, after, start, None, **search)
+    back, again, _ = cv2.calcOpticalFlowPyrLK(after, before, there, None, **search)
+    good = (found & again).ravel().astype(bool) & (np.abs(back - start).max((1, 2)) < _BACK_AGAIN)
+    if good.sum() < _FEWEST:
+        return nothing
+    settings = {"ransacReprojThreshold": _FOLLOWS, "maxIters": 5000, "confidence": 0.999}
+    affine, inliers = cv2.estimateAffine2D(start[good, 0], there[good, 0], **settings)
+    if affine is None:
+        return nothing
+    scales = np.linalg.svd(affine[:, :2], compute_uv=False)
+    part = float(inliers.mean())
+    if part < _LEAST_PART or scales.min() < _SCALES[0] or scales.max() > _SCALES[1]:
+        return nothing
+    return np.vstack([affine, [0, 0, 1]]), part
+
+
+def _chained(steps: Sequence[np.ndarray]) -> Maps:
+    """Maps from the frame in the middle, whose plane is the one that stands still, to every frame."""
+    maps = [np.eye(3)]
+    for step in steps:
+        maps.append(step @ maps[-1])
+    return np.stack(maps) @ np.linalg.inv(maps[len(maps) // 2])
+
+
+def _pays(grey: Sequence[np.ndarray], maps: Maps, pool: ThreadPoolExecutor) -> bool:
+    """Whether frames some time apart are much nearer to each other through the maps."""
+    import cv2
+
+    later = min(_LATER, len(grey) - 1)
+
+    def errors(first: int) -> tuple[float, float]:
+        one, other = grey[first], grey[first + later]
+        size = one.shape[::-1]
+        moved = (maps[first] @ np.linalg.inv(maps[first + later]))[:2]
+        shown = cv2.warpAffine(np.full_like(one, 255), moved, size) == 255
+        if shown.mean() < 0.1:
+            return _LARGEST_ERROR, _LARGEST_ERROR
+        through = cv2.warpAffine(other, moved, size, flags=cv2.INTER_CUBIC)
+        found = (np.minimum(cv2.absdiff(one, there)[shown], _LARGEST_ERROR).mean() for there in (through, other))
+        return tuple(found)
+
+    through, without = np.mean([*pool.map(errors, range(len(grey) - later))], 0)
+    return bool(through < _GAIN * without)
+
+
+def _placed(maps: Maps, width: int, height: int) -> Maps | None:
+    """The maps of a plane in which all that any frame shows lies about the video's middle, near enough for a file; from
+    here on the first pixel's centre is at 0.5, not at 0."""
+    half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1.0]])
+    maps = half @ maps @ np.linalg.inv(half)
+    corners = np.array([[x, y, 1.0] for x in (0, width) for y in (0, height)]).T
+    seen = (np.linalg.inv(maps) @ corners)[:, :2]
+    low, high = seen.min((0, 2)), seen.max((0, 2))
+    scale = min(1.0, *(_WIDEST * np.array([width, height]) / (high - low)))
+    if scale < _SMALLEST:
+        return None
+    offset = np.array([width, height]) / 2 - scale * (low + high) / 2
+    return maps @ np.linalg.inv(np.array([[scale, 0, offset[0]], [0, scale, offset[1]], [0, 0, 1.0]]))
