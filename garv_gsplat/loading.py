@@ -7,11 +7,9 @@ from functools import lru_cache
 
 from garv_gsplat.codec import REACH_TAU, GarvFile
 from garv_gsplat.gaussians import VideoGaussians, join
+from garv_gsplat.motion import Point
 
 _BOXES = 4096  # whose chunks are remembered
-
-Point = tuple[float, float, float]
-"""x, y, t in pixels and frames"""
 
 
 class LazyGaussians:

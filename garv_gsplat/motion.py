@@ -7,12 +7,16 @@ Gaussians lie in a plane that stands still; a frame shows it through the frame's
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from garv_gsplat.volume import VideoInfo
+
+Point = tuple[float, float, float]
+"""x, y, t in pixels and frames"""
 
 
 def pixel_maps(
@@ -67,3 +71,34 @@ def after(outer: Tensor, inner: Tensor) -> Tensor:
     xx, xy, yx, yy, p, q = inner.unbind(-1)
     linear = [a * xx + b * yx, a * xy + b * yy, c * xx + d * yx, c * xy + d * yy]
     return torch.stack([*linear, a * p + b * q + x, c * p + d * q + y], -1)
+
+
+def box_in_plane(maps: Tensor | None, low: Point, high: Point) -> tuple[Point, Point]:
+    """What a box of frames' pixels, given by its lowest and highest x, y, t, may see of the Gaussians' plane.
+
+    maps: of all frames [T, 6], on the CPU. A pixel more on each side makes up for times between two frames.
+    """
+    if maps is None:
+        return low, high
+    first, last = (min(max(t - 0.5, 0.0), len(maps) - 1.0) for t in (low[2], high[2]))
+    seen = inverse(maps[math.floor(first) : math.ceil(last) + 1])
+    corners = maps.new_tensor([[x, y] for x in (low[0], high[0]) for y in (low[1], high[1])])
+    points = apply(seen[:, None], corners)
+    (x0, y0), (x1, y1) = points.amin((0, 1)).tolist(), points.amax((0, 1)).tolist()
+    return (x0 - 1, y0 - 1, low[2]), (x1 + 1, y1 + 1, high[2])
+
+
+def points_in_plane(info: VideoInfo, points: Tensor) -> Tensor:
+    """Where points [P, 3] of frames, x, y, t in pixels and frames, lie in the Gaussians' plane at their times."""
+    back = inverse(maps_at(pixel_maps(info, points.device), points[:, 2]).to(points))
+    return torch.cat([apply(back, points[:, :2]), points[:, 2:]], 1)
+
+
+def part_of(info: VideoInfo, low: Sequence[int], high: Sequence[int]) -> tuple[tuple[float, ...], ...] | None:
+    """The motion of the part of a video from pixel and frame `low` to below `high`: both planes begin at its corner."""
+    if info.motion is None:
+        return None
+    maps = pixel_maps(info).double()[low[2] : high[2]]
+    corner = maps.new_tensor(low[:2])
+    offset = apply(maps, corner) - corner
+    return unit_maps(torch.cat([maps[:, :4], offset], 1), high[0] - low[0], high[1] - low[1])

@@ -60,11 +60,20 @@ class PackedVolume:
         return budget.run(lambda room: self.launch(positions, window, room, dtype))
 
     def launch(
-        self, positions: Tensor, window: tuple[int, int, int, int], room: int, dtype: torch.dtype = torch.uint8
+        self,
+        positions: Tensor,
+        window: tuple[int, int, int, int],
+        room: int,
+        dtype: torch.dtype = torch.uint8,
+        motion: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """`ops.draw` of these Gaussians: images, and the longest list that did not fit into `room`."""
+        """`ops.draw` of these Gaussians: images, and the longest list that did not fit into `room`.
+
+        motion: the maps at `positions` [B, 6], where the plane moves and they are at hand.
+        """
+        motion = maps_at(self.maps, positions) if motion is None else motion
         arguments = (self.records, self.chunks, self.levels, self.channels, self.tau, positions)
-        return draw(*arguments, *window, room, dtype, maps_at(self.maps, positions))
+        return draw(*arguments, *window, room, dtype, motion)
 
 
 def pack(

@@ -11,6 +11,7 @@ from torch import Tensor
 from garv_gsplat import ops
 from garv_gsplat.gaussians import VideoGaussians, reach_of
 from garv_gsplat.gaze import Region
+from garv_gsplat.motion import apply, box_in_plane, maps_at, part_of, pixel_maps, points_in_plane
 from garv_gsplat.volume import Box, VideoInfo
 
 FEATHER = 3.5
@@ -35,7 +36,8 @@ def crop_info(info: VideoInfo, box: Box) -> tuple[VideoInfo, tuple[int, int, int
         )
     width, height, frames = (b - a for a, b in zip(low, high))
     times = info.timestamps and tuple(t - info.timestamps[low[2]] for t in info.timestamps[low[2] : high[2]])
-    return replace(info, width=width, height=height, frames=frames, timestamps=times), low, high
+    part = {"width": width, "height": height, "frames": frames, "timestamps": times}
+    return replace(info, **part, motion=part_of(info, low, high)), low, high
 
 
 def crop_gaussians(gaussians: VideoGaussians, box: Box, threshold: float) -> VideoGaussians:
@@ -45,8 +47,21 @@ def crop_gaussians(gaussians: VideoGaussians, box: Box, threshold: float) -> Vid
     `crop_info` does.
     """
     info, low, high = crop_info(gaussians.info, box)
+    if info.motion is not None:
+        return _crop_moving(gaussians, info, low, high, threshold)
     size = (gaussians.info.width, gaussians.info.height, gaussians.info.frames)
     return VideoGaussians(*ops.crop_gaussians(_tensors(gaussians), size, low, high, threshold), info)
+
+
+def _crop_moving(
+    gaussians: VideoGaussians, info: VideoInfo, low: Sequence[int], high: Sequence[int], threshold: float
+) -> VideoGaussians:
+    """`crop_gaussians`, of what the box may see of a plane that moves."""
+    first, last = box_in_plane(pixel_maps(gaussians.info), low, high)
+    starts, ends = reach_of(gaussians, threshold)
+    kept = ((starts <= starts.new_tensor(last)) & (ends >= ends.new_tensor(first))).all(1).nonzero()[:, 0]
+    means, cholesky = (t[kept] for t in gaussians.in_pixels())
+    return VideoGaussians.from_pixels(means - means.new_tensor(low), cholesky, gaussians.colors[kept], info)
 
 
 def pull_in(gaussians: VideoGaussians) -> VideoGaussians:
@@ -100,11 +115,27 @@ def weights_in(region: Region, gaussians: VideoGaussians, spread: Tensor, feathe
     """
     if not feather > 0:
         raise ValueError(f"feather must be a positive number of standard deviations, got {feather}")
-    means = gaussians.means
+    means, cholesky = _as_seen(gaussians)
     boxes = region.columns.to(means.dtype)
     if means.is_cuda:  # or uploading them would wait for the device
         boxes = boxes.pin_memory().to(means.device, non_blocking=True)
-    return ops.region_weights(means, gaussians.cholesky, boxes, spread, 1 / _WIDE, feather)
+    return ops.region_weights(means, cholesky, boxes, spread, 1 / _WIDE, feather)
+
+
+def _as_seen(gaussians: VideoGaussians) -> tuple[Tensor, Tensor]:
+    """Means and Cholesky factors in the unit cube. Of a plane that moves they are where frames see them at their mean
+    time, moving as they do from a standard deviation of time before it to one after it."""
+    info, means, cholesky = gaussians.info, gaussians.means, gaussians.cholesky
+    if info.motion is None:
+        return means, cholesky
+    maps = pixel_maps(info, means.device, (1, 1))
+    way = cholesky[:, [1, 2, 0]]
+    before, middle, after = (
+        apply(maps_at(maps, info.frames * places[:, 2]).to(places), places[:, :2])
+        for places in (means - way, means, means + way)
+    )
+    seen = torch.cat([cholesky[:, :1], (after - before) / 2, cholesky[:, 3:]], 1)
+    return torch.cat([middle, means[:, 2:]], 1), seen
 
 
 def spread_of(gaussians: VideoGaussians) -> Tensor:
@@ -113,8 +144,13 @@ def spread_of(gaussians: VideoGaussians) -> Tensor:
 
 
 def check_one_video(infos: Sequence[VideoInfo]) -> None:
-    """ValueError where videos differ in size, timing or channels."""
+    """ValueError where videos differ in size, timing, channels or motion."""
     kinds = [(i.width, i.height, i.frames, i.frame_rate, i.timestamps, i.channels) for i in infos]
+    if len(set(kinds)) == 1 and len({i.motion for i in infos}) > 1:
+        raise ValueError(
+            "only encodings whose Gaussians lie in one plane can be mixed: these were fitted with other motion of the "
+            "camera; fit them to the same frames, or with global_motion off"
+        )
     if len(set(kinds)) > 1:
         got = " and ".join(
             f"{i.width}x{i.height} of {i.channels} channels, {i.frames} frames at {float(i.frame_rate):g} fps"
@@ -135,6 +171,8 @@ def colors_at(gaussians: VideoGaussians, points: Tensor, threshold: float) -> Te
     means, cholesky = gaussians.in_pixels()
     low, high = reach_of(gaussians, threshold)
     points = points.to(means) + 0.5
+    if gaussians.info.motion is not None:
+        points = points_in_plane(gaussians.info, points)
     colors = means.new_zeros(len(points), gaussians.info.channels)
     for some in points[:, 2].argsort().split(_POINTS_AT_ONCE):  # neighbours in time, which few Gaussians reach
         first, last = points[some].amin(0), points[some].amax(0)
@@ -143,6 +181,27 @@ def colors_at(gaussians: VideoGaussians, points: Tensor, threshold: float) -> Te
             weights = _weights(means[part], cholesky[part], points[some])
             colors[some] += (weights[..., None] * gaussians.colors[part]).sum(1)
     return colors
+
+
+def plane_at_points(
+    gaussians: VideoGaussians,
+    origin: Sequence[float],
+    u: Sequence[float],
+    v: Sequence[float],
+    size: tuple[int, int],
+    threshold: float,
+) -> Tensor:
+    """The plane [height, width, C] whose pixel (i, j) is `colors_at` the point origin + i u + j v; not antialiased.
+
+    Raises ValueError for steps that span no plane.
+    """
+    steps = torch.tensor([[*u], [*v]], dtype=torch.float64)
+    if not torch.linalg.cross(*steps).norm() > 1e-6 * steps.norm(dim=1).prod() > 0:
+        raise ValueError(f"u and v must span a plane, got steps {[*u]} and {[*v]}")
+    j, i = torch.meshgrid(torch.arange(size[1]), torch.arange(size[0]), indexing="ij")
+    points = steps.new_tensor([*origin]) + i[..., None] * steps[0] + j[..., None] * steps[1]
+    colors = colors_at(gaussians, points.view(-1, 3).to(gaussians.means.device), threshold)
+    return colors.view(size[1], size[0], -1)
 
 
 def _weights(means: Tensor, cholesky: Tensor, points: Tensor) -> Tensor:

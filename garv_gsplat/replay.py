@@ -7,6 +7,7 @@ import threading
 import torch
 from torch import Tensor
 
+from garv_gsplat.motion import maps_at
 from garv_gsplat.ops import ListBudget, record
 from garv_gsplat.packing import PackedVolume
 
@@ -21,18 +22,24 @@ class FrameReplay:
     def __init__(self, volume: PackedVolume, window: tuple[int, int, int, int], budget: ListBudget) -> None:
         self._volume, self._window, self._budget = volume, window, budget
         with torch.inference_mode(False):  # or only inference could write into it
-            self._position = torch.zeros(1, device=volume.records.device)
-        self._device = self._position.device
+            # the position, and beside it the map that the frame is seen through
+            self._place = torch.zeros(1 if volume.maps is None else 7, device=volume.records.device)
+        self._device = self._place.device
         self._graph: torch.cuda.CUDAGraph | None = None
         self._room = 0
         self._lock = threading.Lock()
         self._stream: torch.cuda.Stream | None = None  # that the last frame was drawn on
 
-    def draw(self, position: Tensor) -> Tensor:
-        """The frame uint8 [1, height, width, C] at `position` [1] in slices."""
+    def places(self, positions: Tensor) -> Tensor:
+        """What `draw` takes for positions [B] in slices, a row each."""
+        motion = maps_at(self._volume.maps, positions)
+        return positions[:, None] if motion is None else torch.cat([positions[:, None], motion], 1)
+
+    def draw(self, place: Tensor) -> Tensor:
+        """The frame uint8 [1, height, width, C] at a place, a row of `places`."""
         with self._lock:
             self._follow(torch.cuda.current_stream(self._device))
-            self._position.copy_(position)
+            self._place.copy_(place)
             if self._graph is None or self._budget.learn() > self._room:
                 self._record()
             self._graph.replay()
@@ -48,9 +55,11 @@ class FrameReplay:
 
     def _record(self) -> None:
         """Record the launches, with room for the longest list that is known of."""
-        self._volume.draw(self._position, self._window, self._budget)  # measures, the first time
+        self._budget.run(self._launch)  # measures, the first time
         self._room = self._budget.room
         self._graph = None  # so that its memory can serve the new one
-        self._graph, (self._image, self._longest) = record(
-            self._device, lambda: self._volume.launch(self._position, self._window, self._room)
-        )
+        self._graph, (self._image, self._longest) = record(self._device, lambda: self._launch(self._room))
+
+    def _launch(self, room: int) -> tuple[Tensor, Tensor]:
+        motion = None if len(self._place) == 1 else self._place[None, 1:]
+        return self._volume.launch(self._place[:1], self._window, room, motion=motion)

@@ -15,10 +15,11 @@ from torch import Tensor
 
 from garv_gsplat.codec import GarvFile
 from garv_gsplat.gaussians import VideoGaussians
-from garv_gsplat.loading import LazyGaussians, Point
+from garv_gsplat.loading import LazyGaussians
+from garv_gsplat.motion import Point, box_in_plane, pixel_maps
 from garv_gsplat.ops import ListBudget, PairBudget, can_record
 from garv_gsplat.packing import PackedVolume, draw_channels, join_volumes, pack_channels
-from garv_gsplat.regions import crop_gaussians, crop_info
+from garv_gsplat.regions import crop_gaussians, crop_info, plane_at_points
 from garv_gsplat.rendering import VolumeView, view_plane, view_volume
 from garv_gsplat.replay import FrameReplay
 from garv_gsplat.volume import Box, VideoInfo
@@ -97,7 +98,7 @@ class FrameView:
         """Images [B, height, width, C] of a window at `positions` [B] in slices; uint8, or floats from 0 to 1."""
         if dtype == torch.uint8:
             if len(positions) == 1 and window == self._whole and self.replay is not None:
-                return self.replay.draw(positions)
+                return self.replay.draw(self.replay.places(positions)[0])
             return draw_channels(self.volumes, positions, window, self._budgets)
         return _convert(draw_channels(self.volumes, positions, window, self._budgets, dtype=torch.float32), dtype)
 
@@ -116,7 +117,7 @@ class Views:
     def __init__(self, source: GarvFile | VideoGaussians, tau: float, device: torch.device) -> None:
         self.source = LazyGaussians(source, tau)
         self.info = source.info
-        self._tau, self._device = tau, device
+        self._tau, self._device, self._maps = tau, device, pixel_maps(source.info)
         self._kept: OrderedDict[Hashable, tuple[int, Any]] = OrderedDict()  # how many parts they show, and they
         self._on_device: tuple[VideoGaussians | None, VideoGaussians | None] = (None, None)
         self._plane_budget = PairBudget()
@@ -129,13 +130,13 @@ class Views:
     def frame(self, number: int) -> Tensor:
         """Frame `number` [height, width, C], uint8: what `draw` gives, with next to nothing to do before its launch."""
         if self._one_by_one is not None:
-            replay, positions = self._one_by_one
-            return replay.draw(positions[number])[0]
+            replay, places = self._one_by_one
+            return replay.draw(places[number])[0]
         image = self.draw([number], None, None, torch.uint8)[0]
         with self._lock:
             shown, view = self._kept.get(NATIVE, (0, None))
             if self.source.whole and shown == len(self.source.parts) and view.replay is not None:
-                self._one_by_one = view.replay, self._centers[: self.info.frames].split(1)
+                self._one_by_one = view.replay, view.replay.places(self._centers[: self.info.frames]).unbind()
         return image
 
     def draw(
@@ -160,7 +161,7 @@ class Views:
         """What frames are drawn from, and where on it they lie; all that they need is read at once."""
         grid, window = place(self.info, crop, size)
         with self._lock:
-            self.source.reach(_boxes(frames, grid, window))
+            self.source.reach(box_in_plane(self._maps, *box) for box in _boxes(frames, grid, window))
             return self._keep(grid, lambda shown, before: self._frame_view(grid, shown, before)), window
 
     def _frame_view(self, grid: Grid, shown: int, before: FrameView | None) -> FrameView:
@@ -193,7 +194,7 @@ class Views:
     def reaching(self, low: Point, high: Point) -> VideoGaussians:
         """At least the Gaussians that reach into a box of x, y, t in pixels and frames; on the device."""
         with self._lock:
-            self.source.reach([(low, high)])
+            self.source.reach([box_in_plane(self._maps, low, high)])
             return self._moved(self.source.joined())
 
     @torch.no_grad()
@@ -212,12 +213,31 @@ class Views:
         if not 0 <= at <= limit - 1:
             raise ValueError(f"{axis} = {at} is not in the video: {axis} is 0 to {limit - 1}")
         size = None if size is None else _whole_numbers("size", size, "(w, h)")
+        if self._maps is not None:
+            return self._scan_by_frames(axis, at, size, dtype)
         low, high = [0.0, 0.0, 0.0], [float(self.info.width), float(self.info.height), float(self.info.frames)]
         low["xy".index(axis)] = high["xy".index(axis)] = at + 0.5
         with self._lock:
             self.source.reach([(tuple(low), tuple(high))])
             view = self._keep((axis, size), lambda *made: self._scan_view(axis, size, *made))
         return view.draw(self._positions([at]), (0, 0, *view.size), dtype)[0]
+
+    def _scan_by_frames(self, axis: str, at: float, size: tuple[int, int] | None, dtype: torch.dtype) -> Tensor:
+        """`scan` of a plane that moves: a row or a column of the frame at every moment."""
+        width, height, count = *_size(self.info), self.info.frames
+        if axis == "y":
+            across, moments = size or (width, count)
+            grid, window = Grid((across / width, 1.0), (0.0, at % 1)), (0, int(at), across, 1)
+        else:
+            moments, across = size or (count, height)
+            grid, window = Grid((1.0, across / height), (at % 1, 0.0)), (int(at), 0, 1, across)
+        frames = [(k + 0.5) * count / moments - 0.5 for k in range(moments)]
+        with self._lock:
+            self.source.reach(box_in_plane(self._maps, *box) for box in _boxes(frames, grid, window))
+            view = self._keep(grid, lambda *made: self._frame_view(grid, *made))
+        parts = [frames[start : start + _MAX_FRAMES] for start in range(0, moments, _MAX_FRAMES)]
+        rows = torch.cat([view.draw(self._positions(part), window, dtype) for part in parts])
+        return rows[:, 0] if axis == "y" else rows[:, :, 0].transpose(0, 1)
 
     @torch.no_grad()
     def plane(
@@ -235,7 +255,10 @@ class Views:
             [o + i * a + j * b for o, a, b in zip(origin, u, v)] for i in (-1, size[0]) for j in (-1, size[1])
         ]  # and a step more all around, which is as far as antialiasing looks
         low, high = (tuple(f(n) + 0.5 for n in zip(*corners)) for f in (min, max))
-        view = view_plane(self.reaching(low, high), origin, u, v, size, tau=self._tau)
+        gaussians = self.reaching(low, high)
+        if self._maps is not None:
+            return _convert(plane_at_points(gaussians, origin, u, v, size, self._tau / 255), dtype)
+        view = view_plane(gaussians, origin, u, v, size, tau=self._tau)
         return _convert(view.render(self._positions([-0.5]), self._plane_budget)[0], dtype)
 
     def _keep(self, key: Hashable, make: Callable[[int, View | None], View]) -> View:

@@ -37,6 +37,7 @@ class Crop:
         from garv_gsplat.cli.display import progress_bars, result, tell
         from garv_gsplat.cli.selection import chosen_frames, keep_source
         from garv_gsplat.codec import DEFAULT_STEP, REACH_TAU, GarvFile, encode, save
+        from garv_gsplat.motion import box_in_plane, pixel_maps
         from garv_gsplat.regions import crop_gaussians, crop_info, pull_in
         from garv_gsplat.views import check_crop
         from garv_gsplat.volume import Box
@@ -54,7 +55,9 @@ class Crop:
         with progress_bars() as bars:
             task = bars.add_task("cutting", total=2, note="reading")
             info, low, high = crop_info(file.info, box)
-            part = pull_in(crop_gaussians(file.read(file.find(low, high)), box, REACH_TAU))
+            part = pull_in(
+                crop_gaussians(file.read(file.find(*box_in_plane(pixel_maps(file.info), low, high))), box, REACH_TAU)
+            )
             bars.update(task, advance=1, note="writing")
             size = save(self.output, encode(part, step=DEFAULT_STEP * _FINER))
             bars.update(task, advance=1, note="")

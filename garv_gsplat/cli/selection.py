@@ -40,7 +40,8 @@ def shown_info(info: VideoInfo, numbers: Sequence[float], size: tuple[int, int],
     times, rate = None, info.frame_rate if fps is None else fps
     if fps is None and info.timestamps is not None:
         times = tuple(info.seconds(n) - info.seconds(numbers[0]) for n in numbers)
-    return replace(info, width=size[0], height=size[1], frames=len(numbers), frame_rate=rate, timestamps=times)
+    size = {"width": size[0], "height": size[1], "frames": len(numbers)}
+    return replace(info, **size, frame_rate=rate, timestamps=times, motion=None)
 
 
 def keep_source(output: Path, file: Path) -> None:
