@@ -16,9 +16,12 @@ const DrawKernels kBaselineDraw = baseline::kDraw;
 
 namespace {
 
-enum class Isa { baseline, avx2, avx512 };
+struct Kernels {
+  const TileKernels<float>& tiles;
+  const DrawKernels& drawing;
+};
 
-Isa best_isa() {
+Kernels best_kernels() {
 #if defined(__x86_64__)
   // torch's own switch for its kernels: default, avx2 or avx512 at most.
   const char* given = std::getenv("ATEN_CPU_CAPABILITY");
@@ -26,14 +29,14 @@ Isa best_isa() {
   const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   const bool has_avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
                           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
-  if (limit == "avx512" && has_avx512) return Isa::avx512;
-  if (limit != "default" && has_avx2) return Isa::avx2;
+  if (limit == "avx512" && has_avx512) return {kAvx512Float, kAvx512Draw};
+  if (limit != "default" && has_avx2) return {kAvx2Float, kAvx2Draw};
 #endif
-  return Isa::baseline;
+  return {kBaselineFloat, kBaselineDraw};
 }
 
-Isa isa() {
-  static const Isa chosen = best_isa();
+const Kernels& kernels() {
+  static const Kernels chosen = best_kernels();
   return chosen;
 }
 
@@ -41,11 +44,7 @@ Isa isa() {
 
 template <>
 const TileKernels<float>& tile_kernels<float>() {
-#if defined(__x86_64__)
-  if (isa() == Isa::avx512) return kAvx512Float;
-  if (isa() == Isa::avx2) return kAvx2Float;
-#endif
-  return kBaselineFloat;
+  return kernels().tiles;
 }
 
 template <>
@@ -53,12 +52,6 @@ const TileKernels<double>& tile_kernels<double>() {
   return kBaselineDouble;
 }
 
-const DrawKernels& draw_kernels() {
-#if defined(__x86_64__)
-  if (isa() == Isa::avx512) return kAvx512Draw;
-  if (isa() == Isa::avx2) return kAvx2Draw;
-#endif
-  return kBaselineDraw;
-}
+const DrawKernels& draw_kernels() { return kernels().drawing; }
 
 }  // namespace garv
