@@ -22,7 +22,7 @@ ALLOWED: dict[str, set[str]] = {
     "gaussians": {"volume", "ops"},
     "rendering": {"gaussians", "volume", "ops"},
     "packing": {"gaussians", "ops"},
-    "codec": {"gaussians", "volume"},
+    "codec": {"gaussians", "volume", "ops"},
     "fitting": {"rendering", "codec", "video", "metrics", "gaussians", "volume", "ops"},
     "replay": {"packing", "ops"},
     "frame": set(),

@@ -19,4 +19,7 @@ std::tuple<Tensor, Tensor, Tensor> accumulate_bwd(Tensor v_image, Tensor means, 
 void adam_step(Tensor rows, Tensor gradient, Tensor exp_avg, Tensor exp_avg_sq, Tensor steps, Tensor rates,
                double beta1, double beta2, double eps, bool visible_only);
 
+std::tuple<Tensor, Tensor, Tensor, Tensor> decode_levels(Tensor data, Tensor sizes, Tensor counts, Tensor tables,
+                                                         Tensor heights, Tensor contexts, Tensor steps);
+
 }  // namespace garv

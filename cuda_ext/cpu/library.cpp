@@ -7,4 +7,5 @@ STABLE_TORCH_LIBRARY_IMPL(garv, CPU, m) {
   m.impl("accumulate", TORCH_BOX(&garv::accumulate));
   m.impl("accumulate_bwd", TORCH_BOX(&garv::accumulate_bwd));
   m.impl("adam_step", TORCH_BOX(&garv::adam_step));
+  m.impl("decode_levels", TORCH_BOX(&garv::decode_levels));
 }

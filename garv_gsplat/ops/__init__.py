@@ -2,9 +2,10 @@
 
 A frame is the sum of its Gaussians' slices at one time. `bin_gaussians` lists, for the 16x16 tiles of many frames at
 once, the Gaussians that can still contribute there; `accumulate` slices them and adds them up, and its backward gives
-gradients of means, Cholesky factors and colours. `draw` is for decoding: packed Gaussians in, pixels out. None of them
-ever waits for the device: `PairBudget` and `ListBudget` size the lists. Only a fixed order of lists and sums, as
-`torch.use_deterministic_algorithms(True)` asks for, takes waiting on CUDA.
+gradients of means, Cholesky factors and colours. `draw` is for decoding: packed Gaussians in, pixels out.
+None of them ever waits for the device: `PairBudget` and `ListBudget` size the lists. Only a fixed order of lists and
+sums, as `torch.use_deterministic_algorithms(True)` asks for, takes waiting on CUDA. `decode_levels` takes Gaussians out
+of a file, on the CPU.
 """
 
 from __future__ import annotations
@@ -20,11 +21,28 @@ from garv_gsplat.ops._budgets import ListBudget, PairBudget
 from garv_gsplat.ops._library import ensure_kernels, serving
 from garv_gsplat.ops._recording import can_record, record
 from garv_gsplat.ops._reference import MIN_SIGMA, TILE_SIZE, slice_gaussians, tile_grid
+from garv_gsplat.ops._reference_decode import (
+    BOX_OUTSIDE,
+    CELL_OUTSIDE,
+    DIRECT,
+    FIXED,
+    MAX_EXPONENT,
+    MAX_HEIGHT,
+    MIN_EXPONENT,
+    NO_WORDS,
+    categorical,
+    position_exponents,
+)
 from garv_gsplat.ops._reference_draw import CHUNK_SIZE, MAX_LEVELS, UPSAMPLING_VARIANCE
 
 __all__ = [
     "CHUNK_SIZE",
+    "DIRECT",
+    "FIXED",
+    "MAX_EXPONENT",
+    "MAX_HEIGHT",
     "MAX_LEVELS",
+    "MIN_EXPONENT",
     "MIN_SIGMA",
     "TILE_SIZE",
     "UPSAMPLING_VARIANCE",
@@ -34,12 +52,21 @@ __all__ = [
     "adam_step",
     "bin_gaussians",
     "can_record",
+    "categorical",
+    "decode_levels",
     "draw",
+    "position_exponents",
     "record",
     "serving",
     "slice_gaussians",
     "tile_grid",
 ]
+
+_STATUS = {
+    NO_WORDS: "a stream is not whole words, the last of them not 0",
+    BOX_OUTSIDE: "the cells of a stream lie outside of any video",
+    CELL_OUTSIDE: "a Gaussian lies outside of its stream's cells",
+}
 
 
 def bin_gaussians(
@@ -169,6 +196,35 @@ def draw(
     as_float = dtype == torch.float32
     arguments = (levels, channels, tau, times.contiguous(), left, top, width, height, room, as_float)
     return torch.ops.garv.draw(records.contiguous(), chunks.contiguous(), *arguments)
+
+
+def decode_levels(
+    data: Tensor,  # [bytes] uint8
+    sizes: Tensor,  # [S]
+    counts: Tensor,  # [S]
+    tables: Tensor,  # [M, 2]
+    heights: Tensor,  # [sum of the tables' buckets]
+    contexts: Tensor,  # [6 + C, 6]
+    steps: Tensor,  # [6]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Decode streams of one layer of the codec `rans` (docs/format.md) to whole numbers, on the CPU.
+
+    All but data are int64. sizes and counts are each stream's bytes, which follow each other in `data`, and Gaussians,
+    at most eight a byte. A table is its first bucket and their number; its heights stand in `heights`. The first one is
+    that of the gaps, then come those of each attribute's contexts, which are source, magnitude, number of thresholds,
+    and room for three of these. steps: log, ratio and mean step in 1 / FIXED, the exponents of the cells of x, y, t.
+
+    Returns attributes [6 + C, N] int32, and exponents and positions [3, N] int64 along x, y, t, of the Gaussians of all
+    streams in turn. Raises ValueError for streams that no writer writes; those of another origin than the tables may
+    also give numbers without a meaning.
+    """
+    ensure_kernels(data.device)
+    arguments = (data, sizes, counts, tables, heights, contexts, steps)
+    *numbers, status = torch.ops.garv.decode_levels(*(t.contiguous() for t in arguments))
+    wrong = status.max().item() if len(status) else 0
+    if wrong:
+        raise ValueError(_STATUS[wrong])
+    return tuple(numbers)
 
 
 def _check_geometry(means: Tensor, cholesky: Tensor, cutoffs: Tensor, times: Tensor, width: int, height: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from garv_gsplat.ops import _deterministic, _reference, _reference_draw
+from garv_gsplat.ops import _deterministic, _reference, _reference_decode, _reference_draw
 
 _GEOMETRY = "Tensor means, Tensor cholesky"
 _TILES = "Tensor cutoffs, Tensor times, Tensor isect_offsets, Tensor flatten_ids"
@@ -34,6 +34,13 @@ torch.library.define(
     "float beta1, float beta2, float eps, bool visible_only) -> ()",
 )
 
+# Attributes, exponents and positions of all streams, and the status of each.
+torch.library.define(
+    "garv::decode_levels",
+    "(Tensor data, Tensor sizes, Tensor counts, Tensor tables, Tensor heights, Tensor contexts, Tensor steps) "
+    "-> (Tensor, Tensor, Tensor, Tensor)",
+)
+
 for _name, _module in {
     "bin_gaussians": _reference,
     "accumulate": _reference,
@@ -41,6 +48,7 @@ for _name, _module in {
     "accumulate_bwd_pairs": _reference,
     "draw": _reference_draw,
     "adam_step": _reference,
+    "decode_levels": _reference_decode,
 }.items():
     # Kernels of the compiled libraries are registered for one backend and win over this key.
     torch.library.impl(f"garv::{_name}", "CompositeExplicitAutograd")(getattr(_module, _name))
@@ -78,6 +86,14 @@ def _(records, chunks, levels, channels, tau, times, left, top, width, height, r
 @torch.library.register_fake("garv::adam_step")
 def _(rows, gradient, exp_avg, exp_avg_sq, steps, rates, beta1, beta2, eps, visible_only):
     return None
+
+
+@torch.library.register_fake("garv::decode_levels")
+def _(data, sizes, counts, tables, heights, contexts, steps):
+    total = torch.library.get_ctx().new_dynamic_size()
+    attributes = data.new_empty(len(contexts), total, dtype=torch.int32)
+    exponents, positions = (data.new_empty(3, total, dtype=torch.int64) for _ in range(2))
+    return attributes, exponents, positions, torch.empty_like(sizes)
 
 
 def _setup_context(ctx, inputs, output) -> None:
