@@ -22,4 +22,7 @@ void adam_step(Tensor rows, Tensor gradient, Tensor exp_avg, Tensor exp_avg_sq, 
 std::tuple<Tensor, Tensor, Tensor, Tensor> decode_levels(Tensor data, Tensor sizes, Tensor counts, Tensor tables,
                                                          Tensor heights, Tensor contexts, Tensor steps);
 
+std::tuple<Tensor, Tensor, Tensor> dequantize_levels(Tensor layer, Tensor shapes, Tensor colors, Tensor exponents,
+                                                     Tensor positions, Tensor steps, Tensor axes, double color_step);
+
 }  // namespace garv

@@ -84,18 +84,21 @@ class TableReader {
   int64_t heights_;
 };
 
+constexpr int64_t kFlat = -1;  // of one dimension
+
 inline void check_longs(const Tensor& t, const char* name, int64_t columns) {
   check_cpu(t, name);
   STD_TORCH_CHECK(t.scalar_type() == ScalarType::Long, name, " must be int64");
-  STD_TORCH_CHECK(columns == 0 ? t.dim() == 1 : t.dim() == 2 && t.size(1) == columns, name, " must have rows of ",
-                  columns, " numbers");
+  const bool fits = columns == kFlat ? t.dim() == 1 : t.dim() == 2 && t.size(1) == columns;
+  STD_TORCH_CHECK(fits, name, " must have ", columns == kFlat ? "one dimension" : "rows of ",
+                  columns == kFlat ? std::string() : std::to_string(columns) + " numbers");
 }
 
 inline Layer layer_of(const Tensor& tables, const Tensor& heights, const Tensor& contexts, const Tensor& steps) {
   check_longs(tables, "tables", 2);
-  check_longs(heights, "heights", 0);
+  check_longs(heights, "heights", kFlat);
   check_longs(contexts, "contexts", 3 + kMaxThresholds);
-  check_longs(steps, "steps", 0);
+  check_longs(steps, "steps", kFlat);
   STD_TORCH_CHECK(contexts.size(0) >= 6, "contexts must be those of 6 numbers and the colours");
   STD_TORCH_CHECK(steps.size(0) == 6, "steps must be six numbers");
   const int64_t* s = steps.const_data_ptr<int64_t>();
@@ -122,8 +125,8 @@ inline Layer layer_of(const Tensor& tables, const Tensor& heights, const Tensor&
 inline std::vector<Stream> streams_of(const Tensor& data, const Tensor& sizes, const Tensor& counts) {
   check_cpu(data, "data");
   STD_TORCH_CHECK(data.scalar_type() == ScalarType::Byte && data.dim() == 1, "data must be uint8 [bytes]");
-  check_longs(sizes, "sizes", 0);
-  check_longs(counts, "counts", 0);
+  check_longs(sizes, "sizes", kFlat);
+  check_longs(counts, "counts", kFlat);
   STD_TORCH_CHECK(sizes.size(0) == counts.size(0), "sizes and counts must be of as many streams");
   std::vector<Stream> streams;
   const uint8_t* at = data.const_data_ptr<uint8_t>();

@@ -8,4 +8,5 @@ STABLE_TORCH_LIBRARY_IMPL(garv, CPU, m) {
   m.impl("accumulate_bwd", TORCH_BOX(&garv::accumulate_bwd));
   m.impl("adam_step", TORCH_BOX(&garv::adam_step));
   m.impl("decode_levels", TORCH_BOX(&garv::decode_levels));
+  m.impl("dequantize_levels", TORCH_BOX(&garv::dequantize_levels));
 }

@@ -117,18 +117,12 @@ def with_colors(levels: Levels, colors: Tensor) -> Levels:
 
 def dequantize(levels: Levels) -> VideoGaussians:
     """The Gaussians that levels stand for, float32 on the CPU."""
-    layers, layer = levels.layers, levels.layer
-    tt, xx, yy = _diagonal(levels).T
-    xt, yt, yx = (levels.shapes[:, 3:] * _column(layers, "ratio_step", layer) / SCALE).T
-    along = levels.colors.T * (levels.color_step / np.sqrt(tt * xx * yy))
-    columns = (
-        np.ldexp(levels.positions.T + 0.5, levels.exponents.T),
-        (tt, xt * xx, yt * yy, xx, yx * yy, yy),
-        # no matrix product: on so few columns it is slower, and rounds as its library likes
-        [sum(map(np.multiply, along, axis)) for axis in levels.color_axes.T],
-    )
-    values = (torch.from_numpy(np.stack(each, 1, dtype=np.float32)) for each in columns)
-    return VideoGaussians.from_pixels(*values, levels.info)
+    rows = (levels.layer, levels.shapes, levels.colors, levels.exponents, levels.positions)
+    layer, shapes, colors, exponents, positions = (torch.from_numpy(part.T) for part in rows)
+    steps = torch.tensor([each.steps[:2] for each in levels.layers], dtype=torch.int64).view(-1, 2)
+    axes = torch.from_numpy(levels.color_axes)
+    numbers = (layer, shapes.int(), colors.int(), exponents, positions, steps, axes)
+    return VideoGaussians.from_pixels(*ops.dequantize_levels(*numbers, levels.color_step), levels.info)
 
 
 def position_exponents(layers: tuple[Layer, ...], layer: np.ndarray, shapes: np.ndarray) -> np.ndarray:

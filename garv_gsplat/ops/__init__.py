@@ -54,6 +54,7 @@ __all__ = [
     "can_record",
     "categorical",
     "decode_levels",
+    "dequantize_levels",
     "draw",
     "position_exponents",
     "record",
@@ -225,6 +226,26 @@ def decode_levels(
     if wrong:
         raise ValueError(_STATUS[wrong])
     return tuple(numbers)
+
+
+def dequantize_levels(
+    layer: Tensor,  # [N] int64
+    shapes: Tensor,  # [6, N] int32
+    colors: Tensor,  # [C, N] int32
+    exponents: Tensor,  # [3, N] int64
+    positions: Tensor,  # [3, N] int64
+    steps: Tensor,  # [layers, 2] int64
+    axes: Tensor,  # [C, C] float64
+    color_step: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What whole numbers of Gaussians stand for (docs/format.md), on the CPU.
+
+    steps: log and ratio step of each layer in 1 / FIXED; axes and color_step as the file's model has them. Returns
+    means [N, 3], Cholesky factors [N, 6] and colours [N, C], float32, in pixels and frames.
+    """
+    ensure_kernels(layer.device)
+    tensors = (layer, shapes, colors, exponents, positions, steps, axes)
+    return torch.ops.garv.dequantize_levels(*(t.contiguous() for t in tensors), color_step)
 
 
 def _check_geometry(means: Tensor, cholesky: Tensor, cutoffs: Tensor, times: Tensor, width: int, height: int) -> None:

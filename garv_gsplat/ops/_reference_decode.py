@@ -1,4 +1,5 @@
-"""The reference of `decode_levels`: a stream at a time, by the library constriction; docs/format.md has the streams."""
+"""The references of what reads a file: `decode_levels`, a stream at a time by the library constriction, and
+`dequantize_levels`. docs/format.md has the streams and what their numbers stand for."""
 
 from __future__ import annotations
 
@@ -66,6 +67,26 @@ def decode_levels(
         status[k] = _decode(part.numpy(), count, known, contexts.tolist(), steps.numpy(), *here)
         at += count
     return attributes, exponents, positions, status
+
+
+def dequantize_levels(
+    layer: Tensor,
+    shapes: Tensor,
+    colors: Tensor,
+    exponents: Tensor,
+    positions: Tensor,
+    steps: Tensor,
+    axes: Tensor,
+    color_step: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """See `ops.dequantize_levels`."""
+    log_step, ratio_step = (steps.double() / FIXED)[layer].T
+    tt, xx, yy = torch.exp2(shapes[:3] * log_step)
+    xt, yt, yx = shapes[3:] * ratio_step
+    means = np.ldexp(positions.numpy() + 0.5, exponents.numpy())
+    along = colors * (color_step / (tt * xx * yy).sqrt())
+    cholesky = torch.stack([tt, xt * xx, yt * yy, xx, yx * yy, yy], 1)
+    return torch.from_numpy(means.T).float().contiguous(), cholesky.float(), (along.T @ axes).float()
 
 
 def _decode(data: np.ndarray, count: int, tables, contexts, steps: np.ndarray, attributes, exponents, positions) -> int:

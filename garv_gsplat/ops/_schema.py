@@ -41,6 +41,12 @@ torch.library.define(
     "-> (Tensor, Tensor, Tensor, Tensor)",
 )
 
+torch.library.define(
+    "garv::dequantize_levels",
+    "(Tensor layer, Tensor shapes, Tensor colors, Tensor exponents, Tensor positions, Tensor steps, Tensor axes, "
+    "float color_step) -> (Tensor, Tensor, Tensor)",
+)
+
 for _name, _module in {
     "bin_gaussians": _reference,
     "accumulate": _reference,
@@ -49,6 +55,7 @@ for _name, _module in {
     "draw": _reference_draw,
     "adam_step": _reference,
     "decode_levels": _reference_decode,
+    "dequantize_levels": _reference_decode,
 }.items():
     # Kernels of the compiled libraries are registered for one backend and win over this key.
     torch.library.impl(f"garv::{_name}", "CompositeExplicitAutograd")(getattr(_module, _name))
@@ -94,6 +101,11 @@ def _(data, sizes, counts, tables, heights, contexts, steps):
     attributes = data.new_empty(len(contexts), total, dtype=torch.int32)
     exponents, positions = (data.new_empty(3, total, dtype=torch.int64) for _ in range(2))
     return attributes, exponents, positions, torch.empty_like(sizes)
+
+
+@torch.library.register_fake("garv::dequantize_levels")
+def _(layer, shapes, colors, exponents, positions, steps, axes, color_step):
+    return tuple(shapes.new_empty(len(layer), width, dtype=torch.float32) for width in (3, 6, len(colors)))
 
 
 def _setup_context(ctx, inputs, output) -> None:
