@@ -30,4 +30,10 @@ std::tuple<Tensor, Tensor, Tensor> crop_gaussians(Tensor means, Tensor cholesky,
 
 Tensor region_weights(Tensor means, Tensor cholesky, Tensor boxes, Tensor spread, double narrower, double feather);
 
+std::tuple<Tensor, Tensor, Tensor, Tensor> decode_levels(Tensor data, Tensor sizes, Tensor counts, Tensor tables,
+                                                         Tensor heights, Tensor contexts, Tensor steps);
+
+std::tuple<Tensor, Tensor, Tensor> dequantize_levels(Tensor layer, Tensor shapes, Tensor colors, Tensor exponents,
+                                                     Tensor positions, Tensor steps, Tensor axes, double color_step);
+
 }  // namespace garv

@@ -10,4 +10,6 @@ STABLE_TORCH_LIBRARY_IMPL(garv, CPU, m) {
   m.impl("adam_step", TORCH_BOX(&garv::adam_step));
   m.impl("crop_gaussians", TORCH_BOX(&garv::crop_gaussians));
   m.impl("region_weights", TORCH_BOX(&garv::region_weights));
+  m.impl("decode_levels", TORCH_BOX(&garv::decode_levels));
+  m.impl("dequantize_levels", TORCH_BOX(&garv::dequantize_levels));
 }

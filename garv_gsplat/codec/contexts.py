@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from garv_gsplat.codec import buckets
-from garv_gsplat.codec.ans import Decoder, Encoder
+from garv_gsplat.codec.ans import Encoder
 from garv_gsplat.codec.numbers import Numbers
-from garv_gsplat.codec.tables import Table, decode_buckets
+from garv_gsplat.codec.tables import Table
 
 _QUARTERS = np.array([1, 2, 3])  # of the other number, between which a distribution of its own begins
 _SAMPLE = 16384  # numbers by which the other one is chosen
@@ -50,6 +50,11 @@ class Contexts:
         thresholds = np.array(numbers.take_many(count, -buckets.LARGEST, buckets.LARGEST), np.int64)
         return cls(source, magnitude, thresholds, [Table.parse(numbers, buckets.NUM_SIGNED) for _ in range(count + 1)])
 
+    def row(self) -> list[int]:
+        """What `ops.decode_levels` takes of it beside its tables."""
+        room = [0] * (len(_QUARTERS) - len(self.thresholds))
+        return [self.source, int(self.magnitude), len(self.thresholds), *self.thresholds.tolist(), *room]
+
     def encode(self, coder: Encoder, attributes: np.ndarray, column: int) -> None:
         """Code a column of attributes [N, K], one table after the other, then the bits within their buckets."""
         found, bits, lengths = buckets.split_signed(attributes[:, column])
@@ -57,12 +62,6 @@ class Contexts:
         for k, table in enumerate(self.tables):
             table.encode(coder, found[index == k])
         coder.bits(bits, lengths)
-
-    def decode(self, coder: Decoder, attributes: np.ndarray) -> np.ndarray:
-        """The column [N] that `encode` coded; earlier columns of attributes [N, K] are there already."""
-        found = decode_buckets(coder, self.tables, self._index(attributes))
-        long = buckets.with_bits(found)
-        return buckets.join_signed(found, long, coder.bits_of(long, buckets.signed_bits(found[long])))
 
     def _index(self, attributes: np.ndarray) -> np.ndarray:
         """Which table each row [N] takes."""

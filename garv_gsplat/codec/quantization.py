@@ -18,16 +18,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from garv_gsplat import ops
 from garv_gsplat.gaussians import VideoGaussians, energies
+from garv_gsplat.ops import FIXED, MAX_EXPONENT
 from garv_gsplat.volume import VideoInfo
 
 DEFAULT_STEP = 0.14
 """about where a finer step costs as many bits as more Gaussians would"""
-SCALE = 1 << 16  # fixed point of what decides over positions: those numbers have to be the same for every reader
+SCALE = FIXED  # fixed point of what decides over positions: those numbers have to be the same for every reader
 AXES_SCALE = 1 << 30
 LAYER_RATIO = 4.0  # of the energies of neighbouring layers
 MAX_LAYERS = 16
-MIN_EXPONENT, MAX_EXPONENT = -20, 20  # log2 of the steps of positions, in pixels and frames
 MIN_CELL = -1  # log2 of the sides of cells: two hours of 3840x2160 have 2^44 of them
 MIN_SIGMA = 0.05  # pixels or frames: a smaller Gaussian is seen by one pixel of one frame, as this one is
 _OF_EACH = ("layer", "shapes", "colors", "exponents", "positions")  # what `Levels` holds a row of for every Gaussian
@@ -49,6 +50,11 @@ class Layer:
     """log2 of the step of a mean in standard deviations, in 1 / SCALE"""
     cells: tuple[int, int, int]
     """log2 of the sides along x, y, t of the cells that means are refined in, in pixels and frames"""
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """All six numbers, as `ops.decode_levels` takes them."""
+        return self.log_step, self.ratio_step, self.mean_step, *self.cells
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,42 +117,17 @@ def with_colors(levels: Levels, colors: Tensor) -> Levels:
 
 def dequantize(levels: Levels) -> VideoGaussians:
     """The Gaussians that levels stand for, float32 on the CPU."""
-    layers, layer = levels.layers, levels.layer
-    tt, xx, yy = _diagonal(levels).T
-    xt, yt, yx = (levels.shapes[:, 3:] * _column(layers, "ratio_step", layer) / SCALE).T
-    along = levels.colors.T * (levels.color_step / np.sqrt(tt * xx * yy))
-    columns = (
-        np.ldexp(levels.positions.T + 0.5, levels.exponents.T),
-        (tt, xt * xx, yt * yy, xx, yx * yy, yy),
-        # no matrix product: on so few columns it is slower, and rounds as its library likes
-        [sum(map(np.multiply, along, axis)) for axis in levels.color_axes.T],
-    )
-    values = (torch.from_numpy(np.stack(each, 1, dtype=np.float32)) for each in columns)
-    return VideoGaussians.from_pixels(*values, levels.info)
+    rows = (levels.layer, levels.shapes, levels.colors, levels.exponents, levels.positions)
+    layer, shapes, colors, exponents, positions = (torch.from_numpy(part.T) for part in rows)
+    steps = torch.tensor([each.steps[:2] for each in levels.layers], dtype=torch.int64).view(-1, 2)
+    axes = torch.from_numpy(levels.color_axes)
+    numbers = (layer, shapes.int(), colors.int(), exponents, positions, steps, axes)
+    return VideoGaussians.from_pixels(*ops.dequantize_levels(*numbers, levels.color_step), levels.info)
 
 
 def position_exponents(layers: tuple[Layer, ...], layer: np.ndarray, shapes: np.ndarray) -> np.ndarray:
-    """log2 [N, 3] of the steps of x, y, t, in pixels and frames: a power of two near the layer's mean_step times the
-    standard deviation along that axis with the other two held fast, at most its cell's side.
-
-    Whole numbers and double precision without fused operations, so that every reader finds the same.
-    """
-    logs = shapes[:, :3] * _column(layers, "log_step", layer)
-    xt, yt, yx = (shapes[:, 3:] * (_column(layers, "ratio_step", layer) / SCALE)).T
-    lean_x = 1 + yx * yx
-    lean_t = yx * xt
-    lean_t = yt - lean_t
-    lean_t = (1 + xt * xt) + lean_t * lean_t
-    tt, xx, yy = (logs + (_column(layers, "mean_step", layer) + SCALE // 2)).T
-    sizes = np.stack([xx - SCALE // 4 * _quarters(lean_x), yy, tt - SCALE // 4 * _quarters(lean_t)]).T
-    cells = np.array([each.cells for each in layers], np.int64).reshape(-1, 3).T[:, layer].T
-    return np.minimum(np.maximum(sizes >> 16, MIN_EXPONENT), cells)
-
-
-def _quarters(lean: np.ndarray) -> np.ndarray:
-    """How many of 2^(1/2), 2, 2^(3/2) ... are at most `lean` [N], which is at least 1."""
-    part, exponent = np.frexp(lean)  # from 1/2 on, and of twice the number's octave
-    return 2 * (exponent.astype(np.int64) - 1) + (part >= 1.4142135623730951 / 2)
+    """log2 [N, 3] of the steps of x, y, t, in pixels and frames, of Gaussians of given layers [N]."""
+    return ops.position_exponents(shapes, np.array([each.steps for each in layers], np.int64).reshape(-1, 6)[layer])
 
 
 def checked_numbers(gaussians: VideoGaussians) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

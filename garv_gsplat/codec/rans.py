@@ -8,30 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from garv_gsplat.codec import buckets
-from garv_gsplat.codec.ans import Decoder, Encoder
+from garv_gsplat.codec.ans import Encoder
 from garv_gsplat.codec.chunks import least_size
 from garv_gsplat.codec.contexts import Contexts
 from garv_gsplat.codec.numbers import Numbers
 from garv_gsplat.codec.quantization import (
     AXES_SCALE,
-    MAX_EXPONENT,
     MAX_LAYERS,
-    MIN_EXPONENT,
     SCALE,
     Layer,
     Levels,
     dequantize,
-    position_exponents,
 )
-from garv_gsplat.codec.tables import Table, decode_buckets
+from garv_gsplat.codec.tables import Table
 from garv_gsplat.gaussians import VideoGaussians, energies
+from garv_gsplat.ops import MAX_EXPONENT, MIN_EXPONENT, decode_levels
 from garv_gsplat.volume import VideoInfo
-
-_MAX_BOX_BITS = 30  # of the numbers that say where a stream's cells lie
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +40,17 @@ class LayerModel:
     layer: Layer
     gaps: Table
     attributes: list[Contexts]  # of the shape's six numbers and the colours
+
+    @cached_property
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Tables, heights, contexts and steps as `ops.decode_levels` takes them."""
+        tables = [self.gaps, *(table for contexts in self.attributes for table in contexts.tables)]
+        return (
+            torch.tensor([[table.first, len(table.heights)] for table in tables]),
+            torch.from_numpy(np.concatenate([table.heights for table in tables])),
+            torch.tensor([contexts.row() for contexts in self.attributes]),
+            torch.tensor(self.layer.steps),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,22 +167,12 @@ class Model:
 
     def decode_levels(self, index: int, counts: Sequence[int], streams: Sequence[bytes]) -> Levels:
         """The inverse of `encode`, of streams of layer `index`; raises ValueError for what cannot be."""
-        model = self.layers[index]
-        coder = Decoder(streams, counts)
-        boxes = _read_boxes(coder)
-        found = decode_buckets(coder, [model.gaps], np.zeros(coder.count, np.uint8))
-        gaps = buckets.join_unsigned(found, coder.bits(buckets.unsigned_bits(found)))
-        places = np.empty((coder.count, 3), np.int64, order="F")  # here and below columns are what is worked on
-        for here, part, box in zip(_split(places, counts), _split(gaps, counts), boxes):
-            _place(here, part, box)
-        attributes = np.empty((coder.count, 6 + self.info.channels), np.int32, order="F")
-        for k, contexts in enumerate(model.attributes):
-            attributes[:, k] = contexts.decode(coder, attributes)
+        data = torch.from_numpy(np.frombuffer(bytearray().join(streams), np.uint8))
+        sizes = torch.tensor([len(stream) for stream in streams], dtype=torch.int64)
+        numbers = decode_levels(data, sizes, torch.tensor(counts, dtype=torch.int64), *self.layers[index].tensors)
+        attributes, exponents, positions = (part.numpy().T for part in numbers)
+        layer = np.full(len(attributes), index)
         shapes, colors = attributes[:, :6], attributes[:, 6:]
-        layer = np.full(coder.count, index)
-        exponents = position_exponents(self.steps, layer, shapes)
-        finer = np.array(model.layer.cells) - exponents
-        positions = places << finer | coder.bits(finer.astype(np.int8))
         return Levels(
             self.info, self.steps, self.color_step, self.color_axes, layer, shapes, colors, exponents, positions
         )
@@ -197,34 +197,9 @@ def _gaps(part: Levels) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.diff(index[order], prepend=0), order, np.stack([origin, sides])
 
 
-def _split(values: np.ndarray, counts: Sequence[int]) -> list[np.ndarray]:
-    return np.split(values, np.cumsum(counts)[:-1]) if counts else []
-
-
-def _place(places: np.ndarray, gaps: np.ndarray, box: np.ndarray) -> None:
-    """Write the cells [N, 3] of gaps [N] within a box of cells; raises ValueError where one lies outside."""
-    (x, y, t), (width, height, length) = box.tolist()
-    cell = np.cumsum(gaps)
-    if len(cell) and not 0 <= cell[-1] < width * height * length:
-        raise ValueError("a Gaussian lies outside of its stream's cells")
-    row = cell // width
-    slab = row // height
-    places[:, 0], places[:, 1], places[:, 2] = cell - row * width + x, row - slab * height + y, slab + t
-
-
 def _write_box(coder: Encoder, box: np.ndarray) -> None:
     """Origin and sides of a box of cells: of each number, its bucket as seven bits, and the bits that follow it."""
     numbers = np.concatenate([np.where(box[0] >= 0, 2 * box[0], -2 * box[0] - 1), box[1] - 1])
     found, bits, lengths = buckets.split_unsigned(numbers)
     coder.bits(found, np.full(6, 7))
     coder.bits(bits, lengths)
-
-
-def _read_boxes(coder: Decoder) -> np.ndarray:
-    """The inverse of `_write_box` for every stream: origins and sides [streams, 2, 3]."""
-    found = coder.bits_of_each(np.full((coder.streams, 6), 7))
-    if found.max(initial=0) >= 2 * _MAX_BOX_BITS:
-        raise ValueError("the cells of a stream lie outside of any video")
-    numbers = buckets.join_unsigned(found, coder.bits_of_each(buckets.unsigned_bits(found)))
-    origin = np.where(numbers[:, :3] % 2 == 0, numbers[:, :3] // 2, -(numbers[:, :3] + 1) // 2)
-    return np.stack([origin, numbers[:, 3:] + 1], 1)

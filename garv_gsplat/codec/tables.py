@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -11,10 +10,7 @@ import numpy as np
 
 from garv_gsplat.codec import ans
 from garv_gsplat.codec.numbers import Numbers
-
-MAX_HEIGHT = 2 * 26  # more than 2^24, the finest difference that the coder knows, between two buckets says nothing
-# Weights of the heights go up by half an octave: 1024, 1448, then twice that, and so on.
-_WEIGHTS = np.array([(1024, 1448)[height % 2] << height // 2 for height in range(MAX_HEIGHT + 1)])
+from garv_gsplat.ops import MAX_HEIGHT, categorical
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,9 +22,8 @@ class Table:
 
     @cached_property
     def model(self) -> ans.Categorical:
-        """What the coder takes; of at least two symbols, the last of which never comes when there is but one."""
-        heights = self.heights if len(self.heights) > 1 else np.array([MAX_HEIGHT, 0])
-        return ans.table(_WEIGHTS[heights])
+        """What the coder takes."""
+        return categorical(self.heights)
 
     @classmethod
     def fit(cls, buckets: np.ndarray) -> Table:
@@ -56,12 +51,3 @@ class Table:
         if min(heights) < 0 or max(heights) > MAX_HEIGHT:
             raise ValueError(f"heights go from {min(heights)} to {max(heights)}, 0 to {MAX_HEIGHT} are allowed")
         return cls(first, np.array(heights))
-
-
-def decode_buckets(coder: ans.Decoder, tables: Sequence[Table], index: np.ndarray) -> np.ndarray:
-    """The buckets [N] int32 that tables encoded, each by the table that index [N] names."""
-    rows = [np.flatnonzero(index == k) for k in range(len(tables))]
-    found = np.empty(coder.count, np.int32)
-    for table, here, symbols in zip(tables, rows, coder.symbols([table.model for table in tables], rows)):
-        found[here] = symbols + table.first
-    return found

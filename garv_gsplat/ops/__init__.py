@@ -5,7 +5,8 @@ once, the Gaussians that can still contribute there; `accumulate` slices them an
 gradients of means, Cholesky factors and colours. `draw` is for decoding: packed Gaussians in, pixels out. None of them
 ever waits for the device: `PairBudget` and `ListBudget` size the lists. Parts of a video, `crop_gaussians` and
 `join_weighted`, wait once, for the number of their Gaussians. Only a fixed order of lists and sums, as
-`torch.use_deterministic_algorithms(True)` asks for, takes waiting on CUDA.
+`torch.use_deterministic_algorithms(True)` asks for, takes waiting on CUDA. `decode_levels` takes Gaussians out of a file, on the
+CPU.
 """
 
 from __future__ import annotations
@@ -21,13 +22,30 @@ from garv_gsplat.ops._budgets import ListBudget, PairBudget, motion_or_none
 from garv_gsplat.ops._library import ensure_kernels, serving
 from garv_gsplat.ops._recording import can_record, record
 from garv_gsplat.ops._reference import MIN_SIGMA, TILE_SIZE, slice_gaussians, tile_grid
+from garv_gsplat.ops._reference_decode import (
+    BOX_OUTSIDE,
+    CELL_OUTSIDE,
+    DIRECT,
+    FIXED,
+    MAX_EXPONENT,
+    MAX_HEIGHT,
+    MIN_EXPONENT,
+    NO_WORDS,
+    categorical,
+    position_exponents,
+)
 from garv_gsplat.ops._reference_draw import CHUNK_SIZE, MAX_LEVELS, UPSAMPLING_VARIANCE
 from garv_gsplat.ops._reference_regions import standard_deviations
 from garv_gsplat.ops._regions import crop_gaussians, join_weighted, region_weights, typical_spread
 
 __all__ = [
     "CHUNK_SIZE",
+    "DIRECT",
+    "FIXED",
+    "MAX_EXPONENT",
+    "MAX_HEIGHT",
     "MAX_LEVELS",
+    "MIN_EXPONENT",
     "MIN_SIGMA",
     "TILE_SIZE",
     "UPSAMPLING_VARIANCE",
@@ -37,10 +55,14 @@ __all__ = [
     "adam_step",
     "bin_gaussians",
     "can_record",
+    "categorical",
     "crop_gaussians",
+    "decode_levels",
+    "dequantize_levels",
     "draw",
     "join_weighted",
     "motion_or_none",
+    "position_exponents",
     "record",
     "region_weights",
     "serving",
@@ -49,6 +71,12 @@ __all__ = [
     "tile_grid",
     "typical_spread",
 ]
+
+_STATUS = {
+    NO_WORDS: "a stream is not whole words, the last of them not 0",
+    BOX_OUTSIDE: "the cells of a stream lie outside of any video",
+    CELL_OUTSIDE: "a Gaussian lies outside of its stream's cells",
+}
 
 
 def bin_gaussians(
@@ -191,6 +219,55 @@ def draw(
     motion = motion_or_none(motion, times).contiguous()
     arguments = (levels, channels, tau, times.contiguous(), motion, left, top, width, height, room, as_float)
     return torch.ops.garv.draw(records.contiguous(), chunks.contiguous(), *arguments)
+
+
+def decode_levels(
+    data: Tensor,  # [bytes] uint8
+    sizes: Tensor,  # [S]
+    counts: Tensor,  # [S]
+    tables: Tensor,  # [M, 2]
+    heights: Tensor,  # [sum of the tables' buckets]
+    contexts: Tensor,  # [6 + C, 6]
+    steps: Tensor,  # [6]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Decode streams of one layer of the codec `rans` (docs/format.md) to whole numbers, on the CPU.
+
+    All but data are int64. sizes and counts are each stream's bytes, which follow each other in `data`, and Gaussians,
+    at most eight a byte. A table is its first bucket and their number; its heights stand in `heights`. The first one is
+    that of the gaps, then come those of each attribute's contexts, which are source, magnitude, number of thresholds,
+    and room for three of these. steps: log, ratio and mean step in 1 / FIXED, the exponents of the cells of x, y, t.
+
+    Returns attributes [6 + C, N] int32, and exponents and positions [3, N] int64 along x, y, t, of the Gaussians of all
+    streams in turn. Raises ValueError for streams that no writer writes; those of another origin than the tables may
+    also give numbers without a meaning.
+    """
+    ensure_kernels(data.device)
+    arguments = (data, sizes, counts, tables, heights, contexts, steps)
+    *numbers, status = torch.ops.garv.decode_levels(*(t.contiguous() for t in arguments))
+    wrong = status.max().item() if len(status) else 0
+    if wrong:
+        raise ValueError(_STATUS[wrong])
+    return tuple(numbers)
+
+
+def dequantize_levels(
+    layer: Tensor,  # [N] int64
+    shapes: Tensor,  # [6, N] int32
+    colors: Tensor,  # [C, N] int32
+    exponents: Tensor,  # [3, N] int64
+    positions: Tensor,  # [3, N] int64
+    steps: Tensor,  # [layers, 2] int64
+    axes: Tensor,  # [C, C] float64
+    color_step: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What whole numbers of Gaussians stand for (docs/format.md), on the CPU.
+
+    steps: log and ratio step of each layer in 1 / FIXED; axes and color_step as the file's model has them. Returns
+    means [N, 3], Cholesky factors [N, 6] and colours [N, C], float32, in pixels and frames.
+    """
+    ensure_kernels(layer.device)
+    tensors = (layer, shapes, colors, exponents, positions, steps, axes)
+    return torch.ops.garv.dequantize_levels(*(t.contiguous() for t in tensors), color_step)
 
 
 def _check_geometry(means: Tensor, cholesky: Tensor, cutoffs: Tensor, times: Tensor, width: int, height: int) -> None:

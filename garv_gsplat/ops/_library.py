@@ -36,7 +36,7 @@ def ensure_kernels(device: torch.device) -> None:
 @cache
 def _warn_once(device_type: str, reason: str) -> None:
     warnings.warn(
-        f"{device_type} tensors are rendered by the slow plain-torch reference: {reason}; "
+        f"{device_type} tensors are served by the slow reference in Python: {reason}; "
         "`garv info` lists the kernels, reinstall with a compiler (CUDA: with CUDA_HOME set) to build them",
         RuntimeWarning,
         stacklevel=4,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from garv_gsplat.ops import _deterministic, _reference, _reference_draw, _reference_regions
+from garv_gsplat.ops import _deterministic, _reference, _reference_decode, _reference_draw, _reference_regions
 
 _GEOMETRY = "Tensor means, Tensor cholesky"
 _TILES = "Tensor cutoffs, Tensor times, Tensor motion, Tensor isect_offsets, Tensor flatten_ids"
@@ -47,6 +47,19 @@ torch.library.define(
 )
 torch.library.define("garv::typical_spread", "(Tensor cholesky) -> Tensor")
 
+# Attributes, exponents and positions of all streams, and the status of each.
+torch.library.define(
+    "garv::decode_levels",
+    "(Tensor data, Tensor sizes, Tensor counts, Tensor tables, Tensor heights, Tensor contexts, Tensor steps) "
+    "-> (Tensor, Tensor, Tensor, Tensor)",
+)
+
+torch.library.define(
+    "garv::dequantize_levels",
+    "(Tensor layer, Tensor shapes, Tensor colors, Tensor exponents, Tensor positions, Tensor steps, Tensor axes, "
+    "float color_step) -> (Tensor, Tensor, Tensor)",
+)
+
 for _name, _module in {
     "bin_gaussians": _reference,
     "accumulate": _reference,
@@ -58,6 +71,8 @@ for _name, _module in {
     "join_weighted": _reference_regions,
     "region_weights": _reference_regions,
     "typical_spread": _reference_regions,
+    "decode_levels": _reference_decode,
+    "dequantize_levels": _reference_decode,
 }.items():
     # Kernels of the compiled libraries are registered for one backend and win over this key.
     torch.library.impl(f"garv::{_name}", "CompositeExplicitAutograd")(getattr(_module, _name))
@@ -121,6 +136,19 @@ def _(means, cholesky, boxes, spread, narrower, feather):
 @torch.library.register_fake("garv::typical_spread")
 def _(cholesky):
     return cholesky.new_empty(3)
+
+
+@torch.library.register_fake("garv::decode_levels")
+def _(data, sizes, counts, tables, heights, contexts, steps):
+    total = torch.library.get_ctx().new_dynamic_size()
+    attributes = data.new_empty(len(contexts), total, dtype=torch.int32)
+    exponents, positions = (data.new_empty(3, total, dtype=torch.int64) for _ in range(2))
+    return attributes, exponents, positions, torch.empty_like(sizes)
+
+
+@torch.library.register_fake("garv::dequantize_levels")
+def _(layer, shapes, colors, exponents, positions, steps, axes, color_step):
+    return tuple(shapes.new_empty(len(layer), width, dtype=torch.float32) for width in (3, 6, len(colors)))
 
 
 def _setup_context(ctx, inputs, output) -> None:

@@ -69,6 +69,15 @@ def unsigned(bucket: int, bits: int) -> int:
     return ((2 + bucket % 2 if bucket > 1 else 1) << bits_after(bucket) | bits) - 1
 
 
+def bits_of_signed(bucket: int) -> int:
+    return bits_after((bucket - 41) // 2) if bucket > 40 else 0
+
+
+def signed(bucket: int, bits: int) -> int:
+    size = unsigned((bucket - 41) // 2, bits) + 21 if bucket > 40 else 0
+    return bucket - 20 if bucket <= 40 else (size if bucket % 2 else -size)
+
+
 class Model:
     """What a file says about its streams."""
 
@@ -109,12 +118,8 @@ class Model:
                 members = [n for n in range(count) if which[n] == k]
                 for n, bucket in zip(members, coder.symbols(table, len(members))):
                     buckets[n] = bucket
-            bits = coder.bits([bits_after((b - 41) // 2) if b > 40 else 0 for b in buckets])
-            column = []
-            for bucket, more in zip(buckets, bits):
-                size = unsigned((bucket - 41) // 2, more) + 21 if bucket > 40 else 0
-                column.append(bucket - 20 if bucket <= 40 else (size if bucket % 2 else -size))
-            found.append(column)
+            bits = coder.bits([bits_of_signed(bucket) for bucket in buckets])
+            found.append([signed(bucket, more) for bucket, more in zip(buckets, bits)])
         return found
 
     def decode(self, layer: dict, count: int, data: bytes) -> list[list[float]]:

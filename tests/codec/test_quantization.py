@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from garv_gsplat.codec import dequantize, encode, load, quantize, with_colors
-from garv_gsplat.codec.quantization import MAX_EXPONENT, MAX_LAYERS, MIN_EXPONENT
+from garv_gsplat.codec.quantization import MAX_LAYERS
 from garv_gsplat.gaussians import VideoGaussians
+from garv_gsplat.ops import MAX_EXPONENT, MIN_EXPONENT
 from garv_gsplat.rendering import rasterization
 from garv_gsplat.volume import VideoInfo
 from tests.codec.samples import fitted_like
