@@ -5,8 +5,8 @@ once, the Gaussians that can still contribute there; `accumulate` slices them an
 gradients of means, Cholesky factors and colours. `draw` is for decoding: packed Gaussians in, pixels out. None of them
 ever waits for the device: `PairBudget` and `ListBudget` size the lists. Parts of a video, `crop_gaussians` and
 `join_weighted`, wait once, for the number of their Gaussians. Only a fixed order of lists and sums, as
-`torch.use_deterministic_algorithms(True)` asks for, takes waiting on CUDA. `decode_levels` takes Gaussians out of a file, on the
-CPU.
+`torch.use_deterministic_algorithms(True)` asks for, takes waiting on CUDA. `decode_levels` takes Gaussians out of a
+file, on the CPU.
 """
 
 from __future__ import annotations

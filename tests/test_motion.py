@@ -1,0 +1,162 @@
+"""Videos whose plane moves: every way to look at one against Gaussians that were moved themselves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from garv_gsplat import GarvFile, Region, VideoDecoder, load, mix, rasterization
+from garv_gsplat.codec import encode
+from garv_gsplat.motion import after, apply, inverse, maps_at, pixel_maps, unit_maps
+from garv_gsplat.regions import pull_in
+from garv_gsplat.volume import Box
+from tests.motion_truth import INFO, frame_of, moving, still_at
+
+ERROR = 2.5 / 255  # of 8 bits, of the threshold of decoding and of records in half precision
+
+
+@pytest.fixture(scope="module")
+def gaussians():
+    return moving()
+
+
+@pytest.fixture(scope="module")
+def decoder(gaussians) -> VideoDecoder:
+    return VideoDecoder(gaussians, device="cpu", dimension_order="NHWC")
+
+
+def close(found: torch.Tensor, wanted: torch.Tensor, most: float = ERROR) -> bool:
+    found = found.double() / (255 if found.dtype == torch.uint8 else 1)
+    return found.shape == wanted.shape and (found.cpu() - wanted).abs().max() < most
+
+
+# Maps
+
+
+def test_maps_invert_and_follow_each_other(gaussians):
+    maps, points = pixel_maps(gaussians.info).double(), torch.rand(8, 2).double() * 90
+    assert torch.allclose(apply(inverse(maps), apply(maps, points)), points)
+    assert torch.allclose(apply(after(maps, inverse(maps)), points), points)
+    assert torch.allclose(apply(after(maps[:1], maps), points), apply(maps[:1], apply(maps, points)))
+    assert torch.allclose(torch.tensor(unit_maps(maps, 96, 64)), torch.tensor(gaussians.info.motion), atol=1e-6)
+
+
+def test_maps_between_frames_are_in_proportion(gaussians):
+    maps = pixel_maps(gaussians.info)
+    found = maps_at(maps, torch.tensor([-3.0, 0.5, 2.75, 7.5, 20.0]))
+    wanted = torch.stack([maps[0], maps[0], 0.75 * maps[2] + 0.25 * maps[3], maps[7], maps[7]])
+    assert torch.allclose(found, wanted)
+
+
+@pytest.mark.parametrize(
+    ("motion", "message"),
+    [
+        (((1, 0, 0, 1, 0, 0),) * 7, "six numbers a frame"),
+        (((1, 0, 0, 1, 0),) * 8, "six numbers a frame"),
+        (((1, 0, 0, -1, 0, 0),) * 8, "must not fold the plane"),
+        (((float("nan"), 0, 0, 1, 0, 0),) * 8, "must not fold the plane"),
+    ],
+)
+def test_what_is_no_motion_is_refused(motion, message):
+    with pytest.raises(ValueError, match=message):
+        replace(INFO, motion=motion)
+
+
+# Frames
+
+
+@pytest.mark.parametrize("frame", [0, 3, 6, 2.25])
+def test_frames(gaussians, decoder, frame):
+    wanted = frame_of(gaussians, frame)
+    assert close(decoder.get_frame_at(frame).data, wanted)
+    assert close(rasterization(gaussians, [(frame + 0.5) / 8], tau=0.0)[0].clamp(0, 1), wanted, 1e-4)
+
+
+def test_crops_and_sizes(gaussians, decoder):
+    whole = frame_of(gaussians, 5)
+    assert close(decoder.get_frame_at(5, crop=(30, 11, 40, 33)).data, whole[11:44, 30:70])
+    larger = frame_of(gaussians, 5, size=(192, 128))
+    assert close(decoder.get_frame_at(5, size=(192, 128)).data, larger)
+    smaller = frame_of(gaussians, 5, size=(48, 32))
+    assert close(decoder.get_frame_at(5, size=(48, 32)).data, smaller)
+
+
+def test_frames_at_once_and_one_by_one(decoder):
+    assert torch.equal(decoder[2:6], torch.stack([decoder[k] for k in range(2, 6)]))
+
+
+@pytest.mark.parametrize(("axis", "at"), [("y", 20), ("y", 33.5), ("x", 40), ("x", 70.25)])
+def test_line_scans(gaussians, decoder, axis, at):
+    low, high = int(at), int(at) + (at % 1 > 0)
+    found = decoder.line_scan(axis, at, dtype=torch.float32)
+    frames = [decoder.get_frame_at(k, dtype=torch.float32).data for k in range(8)]
+    if at % 1 == 0:
+        rows = torch.stack([frame[low] if axis == "y" else frame[:, low] for frame in frames], 0 if axis == "y" else 1)
+        assert (found - rows).abs().max() < 1e-3  # what is culled in one window and not in another
+    points = torch.tensor([[k, at, 3.0] if axis == "y" else [at, k, 3.0] for k in range(96 if axis == "y" else 64)])
+    assert close(found[3] if axis == "y" else found[:, 3], decoder.sample(points).double())
+    assert high <= (63 if axis == "y" else 95)
+
+
+def test_a_line_scan_of_another_size(decoder):
+    found = decoder.line_scan("y", 20, size=(48, 16), dtype=torch.float32)
+    assert found.shape == (16, 48, 3)
+    between = decoder.get_frame_at(2.25, size=(48, 64), dtype=torch.float32).data[20]
+    assert (found[5] - between).abs().max() < 1e-3  # (5 + 0.5) / 2 - 0.5
+
+
+def test_points_and_planes(gaussians, decoder):
+    wanted = frame_of(gaussians, 5)
+    points = torch.tensor([[10.0, 20.0, 5.0], [95.0, 0.0, 5.0], [40.0, 63.0, 5.0]])
+    assert close(decoder.sample(points), torch.stack([wanted[20, 10], wanted[0, 95], wanted[63, 40]]), 1e-3)
+    plane = decoder.slice_plane((0, 0, 5), (1, 0, 0), (0, 1, 0), (96, 64), dtype=torch.float32)
+    assert close(plane, wanted, 1e-3)
+    with pytest.raises(ValueError, match="must span a plane"):
+        decoder.slice_plane((0, 0, 5), (1, 0, 0), (2, 0, 0), (96, 64))
+
+
+# Parts and mixes
+
+
+def test_a_cropped_decoder_shows_the_part(gaussians, decoder):
+    part = decoder.cropped(Box.from_pixels(INFO, 30, 11, 40, 33, 2, 6))
+    assert len(part) == 4 and part.metadata.width == 40
+    for k in range(4):
+        assert close(part[k], frame_of(gaussians, k + 2)[11:44, 30:70])
+    coded = encode(pull_in(part._views.source.source), step=1e-3)
+    stored = VideoDecoder(coded, device="cpu", dimension_order="NHWC")
+    assert close(stored[1], frame_of(gaussians, 3)[11:44, 30:70], 2 * ERROR)
+
+
+def test_mixes_follow_the_frames(gaussians):
+    low = replace(moving(seed=1), info=gaussians.info)
+    region = Region([Box.from_pixels(INFO, 30, 16, 24, 24)])
+    mixed = mix(gaussians, low, region, feather=1.0)
+    for k in (1, 6):
+        inside, outside = frame_of(gaussians, k), frame_of(low, k)
+        shown = frame_of(mixed, k)
+        near_high = (shown - inside)[24:32, 38:46].abs().mean()
+        assert near_high < 0.3 * (shown - outside)[24:32, 38:46].abs().mean()
+    with pytest.raises(ValueError, match="fitted with other motion"):
+        mix(gaussians, replace(low, info=INFO), region)
+
+
+# Files
+
+
+@pytest.mark.parametrize("codec", ["rans", "paper16-8-8"])
+def test_files_keep_the_motion(gaussians, codec):
+    data = encode(gaussians, codec)
+    assert load(data).info == gaussians.info
+    assert GarvFile(data).version == 2
+    assert GarvFile(encode(still_at(gaussians, 3))).version == 1
+
+
+def test_what_is_read_is_enough(gaussians):
+    whole = VideoDecoder(load(encode(gaussians)), device="cpu")
+    for frame, crop in ((0, None), (7, (0, 0, 20, 20)), (3, (70, 40, 26, 24))):
+        lazy = VideoDecoder(encode(gaussians), device="cpu")
+        found = lazy.get_frame_at(frame, crop=crop).data
+        assert (found.int() - whole.get_frame_at(frame, crop=crop).data.int()).abs().max() <= 1
