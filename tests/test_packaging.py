@@ -21,7 +21,7 @@ from tests.test_layers import imports, layer, sources
 
 ROOT = Path(__file__).parents[1]
 DISTRIBUTION = "garv-gsplat"
-PACKAGES_OF = {"pillow": "PIL", "pytorch-msssim": "pytorch_msssim"}
+PACKAGES_OF = {"pillow": "PIL", "pytorch-msssim": "pytorch_msssim", "opencv-python-headless": "cv2"}
 METHODS = {"garv": "garv", "garv-small": "garv_small", "garv-large": "garv_large", "garv-paper": "garv_paper"}
 
 

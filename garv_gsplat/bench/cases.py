@@ -13,6 +13,7 @@ from garv_gsplat.bench.targets import Target
 from garv_gsplat.decoder import VideoDecoder
 from garv_gsplat.fitting.field import render_frames
 from garv_gsplat.gaussians import VideoGaussians
+from garv_gsplat.motion import maps_at, pixel_maps
 from garv_gsplat.ops import ListBudget, PairBudget
 from garv_gsplat.packing import PackedVolume, draw_channels, pack_channels
 from garv_gsplat.rendering import VolumeView, color_cutoffs, view_volume
@@ -174,7 +175,8 @@ def fitted(target: Target, settings: Settings) -> tuple[list[Tensor], Callable[[
     gaussians, budget = target.gaussians, PairBudget()
     leaves = [v.to(settings.device).clone().requires_grad_() for v in (*gaussians.in_pixels(), gaussians.colors)]
     size = (gaussians.info.width, gaussians.info.height)
-    return leaves, lambda times: render_frames(*leaves, times, size, settings.fit_tau, budget)
+    maps = pixel_maps(gaussians.info, settings.device)
+    return leaves, lambda times: render_frames(*leaves, times, size, settings.fit_tau, budget, maps_at(maps, times))
 
 
 def random_gradient(shape: tuple[int, ...], device: torch.device) -> Tensor:

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from garv_gsplat.bench.cases import Window
 from garv_gsplat.gaussians import VideoGaussians
+from garv_gsplat.motion import maps_at
 from garv_gsplat.ops import CHUNK_SIZE, bin_gaussians, slice_gaussians, tile_grid
-from garv_gsplat.ops._reference_draw import ALIGNMENT, APRON, _unpack
+from garv_gsplat.ops._reference_draw import ALIGNMENT, APRON, level_gaussians
 from garv_gsplat.packing import PackedVolume
 from garv_gsplat.rendering import VolumeView
 
@@ -67,7 +68,9 @@ def count(view: VolumeView, positions: Tensor, pairs_per_pixel: float, work: Dra
         active += int((-2 * peak[0].log() <= view.cutoffs).sum())
         if work is None:
             single = (t.float() for t in (view.means, view.cholesky, view.cutoffs, time))  # as the launches bin
-            offsets, _ = bin_gaussians(*single, view.width, view.height, 0)
+            motion = maps_at(view.maps, time)
+            motion = None if motion is None else motion.float()
+            offsets, _ = bin_gaussians(*single, view.width, view.height, 0, motion)
             tile_pairs += int(offsets[-1])
     frames = len(positions)
     pairs = tile_pairs / frames if work is None else work.tile_pairs
@@ -102,8 +105,8 @@ def level_window(window: Window, level: int) -> Window:
 
 def _listed(volume: PackedVolume, level: int, time: Tensor, grid: Window) -> tuple[int, int]:
     """Gaussians in the tiles of a level, and in its squares of 2x2 tiles."""
-    corner, (width, height) = grid[:2], grid[2:]
-    means, cholesky, _, cutoffs = _unpack(volume, level, time, corner, (width, height))
+    width, height = grid[2:]
+    means, cholesky, _, cutoffs = level_gaussians(volume, level, time, grid, maps_at(volume.maps, time))
     geometry = (means, cholesky, cutoffs, time, width, height)
     offsets, _ = bin_gaussians(*geometry, 0)
     offsets, ids = bin_gaussians(*geometry, int(offsets[-1]))

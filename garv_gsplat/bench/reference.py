@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from garv_gsplat.ops import TILE_SIZE, slice_gaussians, tile_grid
-from garv_gsplat.ops._reference import _tile_distance
+from garv_gsplat.motion import maps_at
+from garv_gsplat.ops import TILE_SIZE, motion_or_none, tile_grid
+from garv_gsplat.ops._reference import View, _tile_distance
 from garv_gsplat.rendering import VolumeView
 
 # exp(-90 / 2) is 3e-20: a million of the terms that are left out beyond it add less than 1e-13.
@@ -77,12 +78,12 @@ def evaluate(
     v_tiles: gradients with respect to the tiles' pixels, to be carried to the Gaussians.
     """
     images, pairs, gradients = [], 0, [torch.zeros_like(t) for t in (view.means, view.cholesky, view.colors)]
-    for index, (tile, time, alive) in enumerate(_by_frame(view, positions, tiles)):
+    for index, (tile, seen, alive) in enumerate(_by_frame(view, positions, tiles)):
         image = view.colors.new_zeros(tile.ys.stop - tile.ys.start, tile.xs.stop - tile.xs.start, view.colors.shape[1])
-        for ids in _candidates(view, time, alive, tile, culled).split(_AT_ONCE):
+        for ids in _candidates(view, seen, alive, tile, culled).split(_AT_ONCE):
             with torch.set_grad_enabled(v_tiles is not None):
                 leaves = [t[ids].requires_grad_(v_tiles is not None) for t in (view.means, view.cholesky, view.colors)]
-                distances = _distances(leaves[0], leaves[1], time, tile)
+                distances = _distances(leaves[0], leaves[1], seen, tile)
                 part = torch.einsum("nhw,nc->hwc", torch.exp(-0.5 * distances), leaves[2])
             pairs += int((distances <= view.cutoffs[ids, None, None]).sum())
             image += part.detach()
@@ -98,37 +99,37 @@ def evaluate(
 
 def _by_frame(
     view: VolumeView, positions: Tensor, tiles: list[SampledTile]
-) -> Iterator[tuple[SampledTile, Tensor, Tensor]]:
-    """Tiles with their time [1] and the Gaussians that are not negligible then."""
-    frame = None
+) -> Iterator[tuple[SampledTile, View, Tensor]]:
+    """Tiles with how their frame is seen and the Gaussians that are not negligible then."""
+    frame, motion = None, motion_or_none(maps_at(view.maps, positions), positions)
     for tile in tiles:
         if tile.frame != frame:
-            frame, time = tile.frame, positions[tile.frame : tile.frame + 1]
-            _, peak, _ = slice_gaussians(view.means, view.cholesky, time)
-            alive = (peak[0] >= math.exp(-0.5 * _NEGLIGIBLE)).nonzero()[:, 0]
-        yield tile, time, alive
+            frame, seen = tile.frame, View(positions, motion, tile.frame)
+            _, peak, _ = seen.slice(view.means, view.cholesky)
+            alive = (peak >= math.exp(-0.5 * _NEGLIGIBLE)).nonzero()[:, 0]
+        yield tile, seen, alive
 
 
-def _candidates(view: VolumeView, time: Tensor, alive: Tensor, tile: SampledTile, culled: bool) -> Tensor:
+def _candidates(view: VolumeView, seen: View, alive: Tensor, tile: SampledTile, culled: bool) -> Tensor:
     """Gaussians out of `alive` that are not negligible in the tile, by a bound that is safe; or not culled there."""
-    means2d, peak, factor = slice_gaussians(view.means[alive], view.cholesky[alive], time)
+    means2d, peak, factor = seen.slice(view.means[alive], view.cholesky[alive])
     low = means2d.new_tensor([tile.xs.start + 0.5, tile.ys.start + 0.5])
     high = means2d.new_tensor([tile.xs.stop - 0.5, tile.ys.stop - 0.5])
-    away = torch.linalg.vector_norm(means2d[0] - means2d[0].clamp(low, high), dim=1)
+    away = torch.linalg.vector_norm(means2d - means2d.clamp(low, high), dim=1)
     # The factor's Frobenius norm is at least its largest singular value.
     near = away**2 <= _NEGLIGIBLE * factor.square().sum(1)
     if culled:
         grid = means2d.new_tensor([[tile.column, tile.row]])
-        near &= _tile_distance(means2d[0], factor, grid)[0] - 2 * peak[0].log() <= view.cutoffs[alive]
+        near &= _tile_distance(means2d, factor, grid)[0] - 2 * peak.log() <= view.cutoffs[alive]
     return alive[near]
 
 
-def _distances(means: Tensor, cholesky: Tensor, time: Tensor, tile: SampledTile) -> Tensor:
+def _distances(means: Tensor, cholesky: Tensor, seen: View, tile: SampledTile) -> Tensor:
     """u^2 + d [N, h, w] of N Gaussians at the tile's pixels; differentiable."""
-    means2d, peak, factor = slice_gaussians(means, cholesky, time)
+    means2d, peak, factor = seen.slice(means, cholesky)
     a, b, c = (v[:, None, None] for v in factor.unbind(1))
     x = torch.arange(tile.xs.start, tile.xs.stop, dtype=means.dtype, device=means.device) + 0.5
     y = torch.arange(tile.ys.start, tile.ys.stop, dtype=means.dtype, device=means.device) + 0.5
-    z1 = (x[None, None, :] - means2d[0, :, 0, None, None]) / a
-    z2 = (y[None, :, None] - means2d[0, :, 1, None, None] - b * z1) / c
-    return z1**2 + z2**2 - 2 * peak[0].log()[:, None, None]
+    z1 = (x[None, None, :] - means2d[:, 0, None, None]) / a
+    z2 = (y[None, :, None] - means2d[:, 1, None, None] - b * z1) / c
+    return z1**2 + z2**2 - 2 * peak.log()[:, None, None]

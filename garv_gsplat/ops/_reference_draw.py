@@ -55,15 +55,15 @@ def draw(
     image = records.new_zeros(len(times), height, width, channels, dtype=dtype)
     if room > 0:  # these lists have all the room that they need; with none they were to be measured
         frames = 1 if len(motion) else max(1, _PIXELS_AT_ONCE // (width * height))
-        maps = motion if len(motion) else [None] * len(times)
-        for out, part, plane_map in zip(image.split(frames), times.split(frames), maps):
-            drawn = _draw_frames(packed, part, plane_map, (left, top, width, height))
+        maps = motion.split(1) if len(motion) else [None] * len(times)
+        for out, part, seen in zip(image.split(frames), times.split(frames), maps):
+            drawn = _draw_frames(packed, part, seen, (left, top, width, height))
             out.copy_(drawn if as_float else drawn.mul_(255).round_().clamp_(0, 255))
     return image, torch.zeros(1, dtype=torch.int64, device=records.device)
 
 
-def _draw_frames(packed: _Packed, times: Tensor, plane_map: Tensor | None, window: tuple[int, int, int, int]) -> Tensor:
-    """Images [B, height, width, C] of a window; of one frame alone where the plane moves, seen through its map [6]."""
+def _draw_frames(packed: _Packed, times: Tensor, motion: Tensor | None, window: tuple[int, int, int, int]) -> Tensor:
+    """Images [B, height, width, C] of a window; where the plane moves, of one frame, seen through its map [1, 6]."""
     left, top, width, height = window
     left0, top0 = left // ALIGNMENT * ALIGNMENT, top // ALIGNMENT * ALIGNMENT
     coarser, still = None, times.new_empty(0, 6)
@@ -71,10 +71,7 @@ def _draw_frames(packed: _Packed, times: Tensor, plane_map: Tensor | None, windo
         scale, apron = 1 << level, APRON if level else 0
         size = (-(-(left + width - left0) // scale) + 2 * apron, -(-(top + height - top0) // scale) + 2 * apron)
         corner = (left0 // scale - apron, top0 // scale - apron)
-        found = _unpack(packed, level, times)
-        if plane_map is not None:
-            found = _seen_on_level(*found, times, plane_map, level)
-        means, cholesky, colors, cutoffs = _reaching(*found, times, corner, size)
+        means, cholesky, colors, cutoffs = level_gaussians(packed, level, times, (*corner, *size), motion)
         geometry = (means, cholesky, cutoffs, times, still, *size)
         likely = _LIKELY_PAIRS * len(means) * len(times)
         offsets, ids = torch.ops.garv.bin_gaussians(*geometry, likely)
@@ -85,6 +82,17 @@ def _draw_frames(packed: _Packed, times: Tensor, plane_map: Tensor | None, windo
             image += _upsample(coarser, apron, size)
         coarser = image
     return coarser[:, top - top0 :, left - left0 :][:, :height, :width]
+
+
+def level_gaussians(
+    packed: _Packed, level: int, times: Tensor, grid: tuple[int, int, int, int], motion: Tensor | None
+) -> list[Tensor]:
+    """Means, Cholesky factors, colours and cutoffs of a level's Gaussians that may reach into a grid (left, top, width,
+    height), counted from its corner; where the plane moves, as one frame sees them through its map [1, 6]."""
+    found = _unpack(packed, level, times)
+    if motion is not None:
+        found = _seen_on_level(*found, times, motion, level)
+    return _reaching(*found, times, grid[:2], grid[2:])
 
 
 def _unpack(packed: _Packed, level: int, times: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -103,11 +111,11 @@ def _unpack(packed: _Packed, level: int, times: Tensor) -> tuple[Tensor, Tensor,
 
 
 def _seen_on_level(
-    means: Tensor, cholesky: Tensor, colors: Tensor, cutoffs: Tensor, times: Tensor, plane_map: Tensor, level: int
+    means: Tensor, cholesky: Tensor, colors: Tensor, cutoffs: Tensor, times: Tensor, motion: Tensor, level: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gaussians that lie as a frame sees them, at rest; narrowed by what interpolating their level widens."""
-    map_of_level = plane_map * plane_map.new_tensor([1, 1, 1, 1, 0.5**level, 0.5**level])
-    means2d, _, factor = View(times, map_of_level[None], 0).slice(means, cholesky)
+    on_level = motion * motion.new_tensor([1, 1, 1, 1, 0.5**level, 0.5**level])
+    means2d, _, factor = View(times, on_level, 0).slice(means, cholesky)
     if level > 0:
         widening = UPSAMPLING_VARIANCE * (1 - 0.25**level) / (1 - 0.25)
         a, b, c = factor.unbind(1)

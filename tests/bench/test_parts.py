@@ -125,8 +125,8 @@ def test_draw_work_equals_brute_force(tiny, device):
         y, x = torch.meshgrid(torch.arange(math.ceil(rows / 16)), torch.arange(math.ceil(columns / 16)), indexing="ij")
         grid = torch.stack([x, y], -1).reshape(-1, 2)
         for frame, time in enumerate(positions):
-            size = (columns, rows)
-            means, cholesky, _, cutoffs = _reference_draw._unpack(volume, level, time[None], (0, 0), size)
+            here = _reference_draw.level_gaussians(volume, level, time[None], (0, 0, columns, rows), None)
+            means, cholesky, _, cutoffs = here
             means2d, peak, factor = slice_gaussians(means.double(), cholesky.double(), time[None].double())
             distances = _reference._tile_distance(means2d[0] - torch.tensor([left, top]), factor, grid.double())
             for tile, gaussian in (distances - 2 * peak[0].log() <= cutoffs).nonzero().tolist():

@@ -20,8 +20,9 @@ HALF = 2**-11  # largest relative error of a number in half precision; the typic
 RECORDS = (4 * HALF, HALF)
 # CUDA rounds every weight as well, and each coarse level's sum up to three times.
 ON_CUDA = (8 * HALF, 2 * HALF)
-# What is added in another order: float32 on the CPU; on CUDA a weight may end on the other side of its rounding.
-REORDERED = {"cpu": 1e-5, "cuda": HALF}
+# What is added in another order: float32 on the CPU; on CUDA weights may end on the other side of their
+# roundings, of which a steep one beside others has fewer or more.
+REORDERED = {"cpu": 1e-5, "cuda": 2 * HALF}
 
 # Grey levels for each of tau: what is left out at a pixel is below tau each time and of both signs. No larger than 1.6.
 LOST = 3
