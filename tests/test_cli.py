@@ -183,13 +183,24 @@ def test_info(tmp_path, capsys):
     assert facts["bytes"] == size
     assert facts["bits_per_pixel"] == 8 * size / (64 * 48 * 8)
     assert facts["bits_per_gaussian"] == 8 * size / facts["num_gaussians"]
-    assert not facts["constant_frame_rate"]
+    assert not facts["constant_frame_rate"] and facts["motion_pixels"] is None
     assert 0 < sum(facts["layer_bytes"]) < size
     assert set(facts["kernels"]) == {"CPU", "CUDA"}
     assert main(["info", str(path)]) == 0
     text = capsys.readouterr().out
     for part in ("64x48", "8 frames", f"{size:,} bytes", "bits per pixel", "CPU", "CUDA"):
         assert part in text
+
+
+def test_info_of_a_plane_that_moves(tmp_path, capsys):
+    path, maps = tmp_path / "v.garv", [(1.0, 0.0, 0.0, 1.0, 3 / 32 * k, 4 / 16 * k) for k in (0, 1, 0, -1)]
+    info = VideoInfo(32, 16, 4, motion=tuple(maps))
+    save(path, VideoGaussians(torch.rand(5, 3), torch.full((5, 6), 0.1), torch.rand(5, 3), info))
+    assert main(["info", str(path), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["format_version"], facts["motion_pixels"]) == (2, 15.0)
+    assert main(["info", str(path)]) == 0
+    assert "moving: the middle of the picture goes 15.0 pixels" in capsys.readouterr().out
 
 
 def test_info_of_a_file_with_sound(tmp_path, capsys):

@@ -9,6 +9,7 @@ import torch
 
 from garv_gsplat import GarvFile, Region, VideoDecoder, load, mix, rasterization
 from garv_gsplat.codec import encode
+from garv_gsplat.mixing import mix_files
 from garv_gsplat.motion import after, apply, inverse, maps_at, pixel_maps, unit_maps
 from garv_gsplat.regions import pull_in
 from garv_gsplat.volume import Box
@@ -152,6 +153,15 @@ def test_files_keep_the_motion(gaussians, codec):
     assert load(data).info == gaussians.info
     assert GarvFile(data).version == 2
     assert GarvFile(encode(still_at(gaussians, 3))).version == 1
+
+
+def test_files_of_one_plane_are_mixed_and_others_not(gaussians):
+    low = replace(moving(seed=1), info=gaussians.info)
+    region = Region([Box.from_pixels(INFO, 30, 16, 24, 24)])
+    files = [GarvFile(encode(each)) for each in (gaussians, low, replace(low, info=INFO))]
+    assert GarvFile(mix_files(files[:2], [region]).data).info == files[0].info
+    with pytest.raises(ValueError, match="fitted with other motion"):
+        mix_files(files[::2], [region])
 
 
 def test_what_is_read_is_enough(gaussians):

@@ -11,6 +11,7 @@ import tyro
 
 if TYPE_CHECKING:
     from garv_gsplat.codec import GarvFile
+    from garv_gsplat.volume import VideoInfo
 
 
 @dataclass
@@ -45,6 +46,7 @@ def _facts(file: GarvFile) -> dict[str, Any]:
         "height": info.height,
         "frames": info.frames,
         "channels": info.channels,
+        "motion_pixels": _path_length(info),
         "frame_rate": str(info.frame_rate),
         "constant_frame_rate": info.timestamps is None,
         "seconds": round(float(info.duration), 6),
@@ -56,6 +58,17 @@ def _facts(file: GarvFile) -> dict[str, Any]:
         "chunks": len(file.chunks),
         "layer_bytes": _layer_bytes(file),
     }
+
+
+def _path_length(info: VideoInfo) -> float | None:
+    """Pixels that the middle of the Gaussians' plane goes on its way through the frames; None where nothing moves."""
+    from garv_gsplat.motion import apply, pixel_maps
+
+    maps = pixel_maps(info)
+    if maps is None:
+        return None
+    path = apply(maps, maps.new_tensor([info.width / 2, info.height / 2]))
+    return round(float(path.diff(dim=0).norm(dim=1).sum()), 1)
 
 
 def _layer_bytes(file: GarvFile) -> list[int]:
@@ -71,10 +84,12 @@ def _text(facts: dict[str, Any]) -> str:
     rate = f"{facts['frame_rate']} frames/s" + ("" if facts["constant_frame_rate"] else " on average")
     each, tracks = facts["bits_per_gaussian"], facts["track_bytes"]
     sound = f", {tracks:,} of them sound and subtitles" if tracks else ""
+    path = facts["motion_pixels"]
     lines = [
         f"{facts['file']}: format version {facts['format_version']}, {facts['bytes']:,} bytes{sound}, all of it whole",
         f"  video      {facts['width']}x{facts['height']}, {facts['channels']} channels, {facts['frames']} frames, "
         f"{rate}, {facts['seconds']:.2f} s",
+        *([] if path is None else [f"  motion     moving: the middle of the picture goes {path:,.1f} pixels"]),
         f"  Gaussians  {facts['num_gaussians']:,}" + (f", {each:.1f} bits each" if each else ""),
         f"  rate       {facts['bits_per_pixel']:.4f} bits per pixel",
         f"  codec      {facts['codec']}, {facts['chunks']} chunks, layers of "

@@ -26,6 +26,8 @@ def encode(
     step: of "rans": what every number is rounded by, relative to a Gaussian of energy 1 (see `quantization`).
     tracks: sound and subtitles to carry along, as `video.read_tracks` gives them.
 
+    The motion of `gaussians.info` is rounded to what `rounded_motion` gives, and `load` gives that back.
+
     Raises ValueError for numbers that are infinite or not a number, MissingLibraryError where "sog" lacks imagecodecs.
     """
     return encode_levels(find_codec(codec).round(gaussians, step), codec, tracks=tracks)

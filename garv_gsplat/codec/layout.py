@@ -1,4 +1,4 @@
-"""Header and sections of a `.garv`, format version 1; docs/format.md gives the meaning of every byte."""
+"""Header and sections of a `.garv`, format versions 1 and 2; docs/format.md gives the meaning of every byte."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Layout:
 def write_layout(info: VideoInfo, codec: str, sections: Mapping[str, bytes]) -> bytes:
     """A whole file; sections in the order of SECTIONS, without timestamps and motion, which follow from `info`.
 
-    Raises ValueError for an `info` that does not fit.
+    Motion is rounded, as `rounded_motion` does. Raises ValueError for an `info` that does not fit.
     """
     sections = dict(sections)
     if info.timestamps is not None:
@@ -71,19 +71,10 @@ def write_layout(info: VideoInfo, codec: str, sections: Mapping[str, bytes]) -> 
     size = _HEADER.size + len(present) * _SECTION.size + _CRC.size
     color = info.color
     described = (info.rotation, color.primaries, color.transfer, color.matrix, _RANGES.index(color.full_range))
-    rate = info.frame_rate.as_integer_ratio()
+    rate, version = info.frame_rate.as_integer_ratio(), 1 if info.motion is None else VERSION
     try:
         head = _HEADER.pack(
-            *(
-                MAGIC,
-                1 if info.motion is None else 2,
-                CODECS.index(codec),
-                size,
-                info.width,
-                info.height,
-                info.frames,
-                *rate,
-            ),
+            *(MAGIC, version, CODECS.index(codec), size, info.width, info.height, info.frames, *rate),
             *(info.channels, *described, len(present), 0),
         )
     except struct.error as error:
@@ -146,7 +137,8 @@ def read_layout(source: Source) -> Layout:
         raise source.error(str(error), "video", len(MAGIC) + 8) from error
     layout = Layout(info, CODECS[codec], _read_sections(source, head, count))
     if (version == 2) != ("motion" in layout.sections):
-        raise source.error("files of version 2 have a section motion, those of version 1 have none", "sections", 0)
+        problem = f"the version is {version}: files of version 2 have a section motion, those of version 1 have none"
+        raise source.error(problem, "sections", _HEADER.size)
     return replace(layout, info=replace(_with_timestamps(source, layout), motion=_motion(source, layout)))
 
 
@@ -187,7 +179,6 @@ def _motion(source: Source, layout: Layout) -> tuple[tuple[float, ...], ...] | N
         numbers = Numbers(layout.read(source, "motion"))
         motion = motion_of_numbers(numbers.take_many(6 * layout.info.frames, -LARGEST, LARGEST))
         numbers.finish()
-        replace(layout.info, motion=motion)  # looks at the maps
         return motion
     except ValueError as error:
         raise source.error(str(error), "motion", layout.sections["motion"].offset) from error

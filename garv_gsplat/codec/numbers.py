@@ -7,12 +7,15 @@ from collections.abc import Iterable
 
 import numpy as np
 
-_MOST_BYTES = 1 << 22  # inflated; enough for the chunks of 10^8 Gaussians and the times of 10^6 frames
+_MOST_BYTES = 1 << 22  # inflated; enough for the chunks of 10^8 Gaussians and the motion of 3 x 10^5 frames
 _LONGEST = 10  # bytes of a number of 64 bits
 
 
 def pack_numbers(numbers: Iterable[int]) -> bytes:
-    """Numbers of either sign: zigzag (0, -1, 1, -2 ...), seven bits a byte from the lowest on, deflated."""
+    """Numbers of either sign: zigzag (0, -1, 1, -2 ...), seven bits a byte from the lowest on, deflated.
+
+    Raises ValueError for more than a reader takes.
+    """
     out = bytearray()
     for number in numbers:
         rest = 2 * number if number >= 0 else -2 * number - 1
@@ -20,6 +23,10 @@ def pack_numbers(numbers: Iterable[int]) -> bytes:
             out.append(128 | rest & 127)
             rest >>= 7
         out.append(rest)
+    if len(out) >= _MOST_BYTES:
+        raise ValueError(
+            f"a list of {len(out):,} bytes is longer than readers take ({_MOST_BYTES:,}); encode fewer frames to a file"
+        )
     return zlib.compress(bytes(out), 9)
 
 

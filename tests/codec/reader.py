@@ -207,6 +207,36 @@ class SogModel(UniformModel):
         return planes
 
 
+def maps_of(numbers: list[int]) -> list[list[float]]:
+    """The maps of the section motion, a row of xx, xy, yx, yy, x, y a frame."""
+    frames = len(numbers) // 6
+    columns = []
+    for start in range(0, len(numbers), frames):
+        before, last, column = 0, 0, []
+        for number in numbers[start : start + frames]:
+            before, last = last, number + 2 * last - before
+            column.append(last / 2.0**18)
+        columns.append(column)
+    return [[xx + 1, xy, yx, yy + 1, x, y] for xx, xy, yx, yy, x, y in zip(*columns)]
+
+
+def values_at(file: dict, i: int, j: int, t: float) -> np.ndarray:
+    """The channels of pixel column i, row j at time t in frames, not limited."""
+    width, height, frames, _ = file["size"]
+    place = min(max(t - 0.5, 0), frames - 1)
+    k = min(int(place), frames - 2)
+    a, b = (np.array(file["motion"][n]) for n in (k, k + 1))
+    xx, xy, yx, yy, mx, my = a + (b - a) * (place - k)
+    sides = [i + 0.5 - width * mx, j + 0.5 - height * my]
+    x, y = np.linalg.solve([[xx, xy * width / height], [yx * height / width, yy]], sides)
+    total = 0
+    for row in file["gaussians"]:
+        m, (tt, xt, yt, l_xx, l_yx, l_yy), color = row[:3], row[3:9], row[9:]
+        z = np.linalg.solve([[tt, 0, 0], [xt, l_xx, 0], [yt, l_yx, l_yy]], [t - m[2], x - m[0], y - m[1]])
+        total = total + color * np.exp(-z @ z / 2)
+    return total
+
+
 MODELS = (Model, SogModel, PaperModel)
 
 
@@ -215,7 +245,7 @@ def read(data: bytes) -> dict:
     assert data[:8] == bytes.fromhex("8947415256 0D0A1A")
     version, codec, size, width, height, frames, numerator, denominator = struct.unpack_from("<HHIIIIQQ", data, 8)
     channels, rotation, primaries, transfer, matrix, full_range, count, _ = data[44:52]
-    assert (version, size) == (1, 52 + 24 * count + 4)
+    assert size == 52 + 24 * count + 4
     assert struct.unpack_from("<I", data, size - 4)[0] == zlib.crc32(data[: size - 4])
     sections, end = {}, size
     for row in range(count):
@@ -223,6 +253,7 @@ def read(data: bytes) -> dict:
         assert offset == end and crc == (0 if key == 4 else zlib.crc32(data[offset : offset + length]))
         sections[key], end = data[offset : offset + length], offset + length
     assert end == len(data)
+    assert version == (2 if 0 in sections else 1)
     model = MODELS[codec](numbers_of(sections[2]), channels)
     take = iter(numbers_of(sections[3])).__next__
     rows, at, reaches = [], 0, []
@@ -244,6 +275,7 @@ def read(data: bytes) -> dict:
         "rotation": rotation,
         "timestamps": ticks and tuple(Fraction(int(total), ticks[0]) for total in np.cumsum(ticks[1:])),
         "gaussians": np.array(rows).reshape(-1, 9 + channels),
+        "motion": maps_of(numbers_of(sections[0])) if 0 in sections else None,
         "reaches": reaches,
         "tracks": sections.get(5),
     }

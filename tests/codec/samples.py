@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import torch
 
 from garv_gsplat.gaussians import VideoGaussians
 from garv_gsplat.volume import VideoInfo
+
+
+def moved(info: VideoInfo, seed: int = 0) -> VideoInfo:
+    """A video with the motion of a camera that pans, turns, zooms and shakes, on no grid."""
+    random = torch.Generator().manual_seed(seed)
+    maps = []
+    for k in range(info.frames):
+        turn, zoom = 0.02 * math.sin(k / 9), 1 + 0.05 * math.sin(k / 17)
+        x, y = (torch.randn(2, generator=random) * 0.002).tolist()
+        linear = (math.cos(turn) * zoom, -math.sin(turn) * zoom, math.sin(turn) * zoom, math.cos(turn) * zoom)
+        maps.append((*linear, x - 0.01 * k, y + 0.004 * k))
+    return replace(info, motion=tuple(maps))
 
 
 def fitted_like(count: int, info: VideoInfo, seed: int = 0) -> VideoGaussians:

@@ -6,16 +6,17 @@ import functools
 import io
 import os
 import pickle
+from dataclasses import replace
 from fractions import Fraction
 from unittest import mock
 
 import pytest
 import torch
 
-from garv_gsplat.codec import GarvFile, GarvFormatError, encode, load, partition, save
+from garv_gsplat.codec import GarvFile, GarvFormatError, encode, load, partition, rounded_motion, save, with_tracks
 from garv_gsplat.gaussians import VideoGaussians
 from garv_gsplat.volume import VideoInfo
-from tests.codec.samples import fitted_like
+from tests.codec.samples import fitted_like, moved
 from tests.codec.server import serve
 
 INFO = VideoInfo(320, 180, 48, Fraction(30000, 1001))
@@ -65,6 +66,63 @@ def test_timestamps_without_a_common_time_base_are_refused(tmp_path):
     with pytest.raises(ValueError, match="no common time base of 64 bits; round them"):
         save(tmp_path / "a.garv", fitted_like(10, info))
     assert not list(tmp_path.iterdir())
+
+
+def test_motion_is_rounded_once_and_then_exact():
+    info = moved(VideoInfo(64, 48, 30))
+    data = encode(fitted_like(50, info))
+    loaded = load(data)
+    assert loaded.info == replace(info, motion=rounded_motion(info.motion)) != info
+    assert (torch.tensor(loaded.info.motion) - torch.tensor(info.motion)).abs().max() <= 2.0**-19 + 1e-6
+    assert rounded_motion(loaded.info.motion) == loaded.info.motion
+    assert encode(fitted_like(50, loaded.info)) == data
+    assert GarvFile(with_tracks(data, b"sound")).info == loaded.info
+    assert with_tracks(with_tracks(data, b"sound"), None) == data
+
+
+def test_motion_takes_few_bits_and_a_plane_at_rest_none():
+    frames = 250
+    info = moved(VideoInfo(64, 48, frames))
+    still, moving = (encode(fitted_like(50, i)) for i in (replace(info, motion=None), info))
+    assert (still[8], moving[8]) == (1, 2)
+    assert 8 * (len(moving) - len(still)) < 100 * frames
+    bits = [GarvFile(data).bits_per_pixel for data in (still, moving)]
+    assert bits[1] - bits[0] == pytest.approx(8 * (len(moving) - len(still)) / info.pixels)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ((float("inf"), 0.0, 0.0, 1.0, 0.0, 0.0), "finite"),
+        ((1.0, 0.0, 0.0, 1.0, 0.0, float("nan")), "finite"),
+        ((1.0, 0.0, 0.0, 1.0, 1e8, 0.0), "less than millions of its size"),
+        ((1e-7, 0.0, 0.0, 1.0, 0.0, 0.0), "must not fold the plane"),
+    ],
+)
+def test_motion_that_no_file_keeps_is_refused(row, message):
+    info = VideoInfo(64, 48, 1, motion=(row,))
+    with pytest.raises(ValueError, match=message):
+        encode(fitted_like(10, info))
+
+
+def test_gaussians_far_outside_of_the_frame_come_back_and_are_found(monkeypatch):
+    """With motion they are seen there, too: they land in chunks whose reach has them."""
+    monkeypatch.setattr(partition, "LARGEST", 200)
+    info = moved(VideoInfo(320, 180, 48))
+    spread = fitted_like(3000, info)
+    means = (spread.means - 0.5) * torch.tensor([3.0, 3.0, 1.0]) + 0.5
+    gaussians = VideoGaussians(means, spread.cholesky, spread.colors, info)
+    for codec in ("rans", "sog", "paper16-8-8"):
+        file = GarvFile(encode(gaussians, codec))
+        assert len(file.chunks) > 4
+        everything = file.read()
+        assert torch.allclose(everything.means.amin(0)[:2], means.amin(0)[:2], atol=0.02)
+        assert torch.allclose(everything.means.amax(0)[:2], means.amax(0)[:2], atol=0.02)
+        for x, y in ((-300.0, -170.0), (600.0, 330.0)):
+            part = file.read(file.find((x, y, 24.5), (x, y, 24.5)))
+            whole = contribution(everything, 24.5, x, y).sum(0)
+            assert 0 < len(part) < len(everything)
+            assert (contribution(part, 24.5, x, y).sum(0) - whole).abs().max() < 0.1 / 255
 
 
 def test_frame_rate_from_a_float_is_exact_and_a_longer_one_refused():

@@ -6,6 +6,7 @@ import pickle
 import random
 import struct
 import zlib
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -16,13 +17,17 @@ from garv_gsplat.volume import VideoInfo
 from tests.codec.samples import fitted_like
 
 INFO = VideoInfo(320, 180, 48, Fraction(30000, 1001))
+MAPS = ((1.0, 0.0, 0.0, 1.0, 0.0, 0.0), (1.25, -0.5, 0.25, 0.75, -1.5, 0.125)) * 2
 VARIABLE = VideoInfo(64, 48, 4, Fraction(25), (Fraction(0), Fraction(1001, 30000), Fraction(2, 25), Fraction(1, 3)))
+
+
+MOVING = replace(VARIABLE, motion=MAPS)
 
 
 @pytest.fixture(
     scope="module",
-    params=[(INFO, "rans"), (VARIABLE, "rans"), (INFO, "sog"), (INFO, "paper16-8-8")],
-    ids=["constant", "variable", "sog", "paper16-8-8"],
+    params=[(INFO, "rans"), (VARIABLE, "rans"), (MOVING, "rans"), (INFO, "sog"), (INFO, "paper16-8-8")],
+    ids=["constant", "variable", "moving", "sog", "paper16-8-8"],
 )
 def small_file(request) -> bytes:
     info, codec = request.param
@@ -119,6 +124,28 @@ def test_hostile_lists_are_refused(key, stored, message):
         load(with_sections(encode(fitted_like(25, INFO)), {key: stored}))
 
 
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [
+        ([0] * 23, "the numbers end too early"),
+        ([0] * 25, "1 numbers are left over"),
+        ([1 << 40, *[0] * 23], "less than millions of its size"),
+        ([1 << 61, -(1 << 61), -(1 << 61), *[0] * 21], "less than millions of its size"),
+        ([1 << 62, *[0] * 23], "less than millions of its size"),
+        ([0, -(1 << 18), *[0] * 22], "must not fold the plane"),
+    ],
+)
+def test_hostile_motion_is_refused(numbers, message):
+    with pytest.raises(GarvFormatError, match=rf"motion \(byte \d+\): .*{message}"):
+        GarvFile(with_sections(encode(fitted_like(25, MOVING)), {0: pack_numbers(numbers)}))
+
+
+def test_the_version_says_whether_the_plane_moves():
+    for info, version in ((VARIABLE, 2), (MOVING, 1)):
+        with pytest.raises(GarvFormatError, match=f"the version is {version}: files of version 2 have"):
+            GarvFile(sealed(encode(fitted_like(25, info)), {8: struct.pack("<H", version)}))
+
+
 def test_hostile_streams_never_crash():
     """Random words decode to something or are refused; nothing is allocated by what they say."""
     data = encode(fitted_like(200, INFO))
@@ -155,7 +182,7 @@ def test_files_that_are_something_else(tmp_path, content, message):
 
 
 def test_a_later_version_says_which(small_file):
-    with pytest.raises(GarvFormatError, match="has format version 7, this reader knows versions up to 1"):
+    with pytest.raises(GarvFormatError, match="has format version 7, this reader knows versions up to 2"):
         load(small_file[:8] + struct.pack("<H", 7) + small_file[10:])
 
 

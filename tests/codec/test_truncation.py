@@ -11,7 +11,7 @@ from garv_gsplat.cli import main
 from garv_gsplat.codec import GarvFile, encode, load, partition, save, truncate
 from garv_gsplat.rendering import rasterization
 from garv_gsplat.volume import VideoInfo
-from tests.codec.samples import fitted_like
+from tests.codec.samples import fitted_like, moved
 
 INFO = VideoInfo(160, 96, 64)
 
@@ -38,6 +38,13 @@ def test_what_it_holds_is_in_the_whole_file(data):
         assert any(
             chunk.reach == other.reach and chunk.streams[0].crc == other.streams[0].crc for other in whole.chunks
         )
+
+
+def test_a_plane_goes_on_moving():
+    file = GarvFile(encode(fitted_like(3000, moved(INFO)), tracks=b"sound"))
+    part = GarvFile(truncate(file, file.picture_bytes // 2))
+    assert part.info == file.info and part.info.motion is not None
+    assert part.version == 2 and part.picture_bytes <= file.picture_bytes // 2
 
 
 def test_the_more_bits_the_nearer(data):
