@@ -84,13 +84,13 @@ def test_a_single_frame_and_flat_ones_have_none():
 def test_what_is_seen_lies_within_reach_of_a_file():
     """A pan over more than a file's means may be apart makes the plane smaller."""
     image = np.tile(texture(), (1, 5, 1))
-    frames = torch.from_numpy(np.stack([image[100:196, 60 * k : 60 * k + 128] for k in range(20)]))
-    motion = estimate_motion(frames, range(20), 20)
+    frames = torch.from_numpy(np.stack([image[100:196, 20 * k : 20 * k + 128] for k in range(30)]))
+    motion = estimate_motion(frames, range(30), 30)
     maps = torch.tensor(motion)
     corners = torch.tensor([[0.0, 0], [1, 0], [0, 1], [1, 1]])
     seen = apply(inverse(maps)[:, None], corners)
     assert seen.min() > -1 and seen.max() < 2
-    assert maps[:, 0].min() > 2
+    assert maps[:, 0].min() > 1.5
 
 
 def test_the_same_every_time():
