@@ -24,9 +24,11 @@ class FrameReplay:
         with torch.inference_mode(False):  # or only inference could write into it
             # the position, and beside it the map that the frame is seen through
             self._place = torch.zeros(1 if volume.maps is None else 7, device=volume.records.device)
+            missing = torch.zeros(1, dtype=torch.int64, pin_memory=True)
+        # The longest list without room, which the graph itself copies to the host.
+        self._missing, self._missing_now = missing, missing.numpy()
         self._device = self._place.device
         self._graph: torch.cuda.CUDAGraph | None = None
-        self._room = 0
         self._lock = threading.Lock()
         self._stream: torch.cuda.Stream | None = None  # that the last frame was drawn on
 
@@ -40,12 +42,10 @@ class FrameReplay:
         with self._lock:
             self._follow(torch.cuda.current_stream(self._device))
             self._place.copy_(place)
-            if self._graph is None or self._budget.learn() > self._room:
+            if self._graph is None or self._missing_now[0] > 0:
                 self._record()
             self._graph.replay()
-            frame = self._image.clone()
-            self._budget.watch(self._longest)
-        return frame
+            return self._image.clone()
 
     def _follow(self, stream: torch.cuda.Stream) -> None:
         """Have `stream` wait until the last frame has been copied out, if that was drawn on another one."""
@@ -55,10 +55,18 @@ class FrameReplay:
 
     def _record(self) -> None:
         """Record the launches, with room for the longest list that is known of."""
+        self._budget.longest = max(self._budget.longest, int(self._missing_now[0]))
         self._budget.run(self._launch)  # measures, the first time
-        self._room = self._budget.room
+        self._missing_now[0] = 0
         self._graph = None  # so that its memory can serve the new one
-        self._graph, (self._image, self._longest) = record(self._device, lambda: self._launch(self._room))
+        room = self._budget.room
+
+        def work() -> Tensor:
+            image, longest = self._launch(room)
+            self._missing.copy_(longest, non_blocking=True)
+            return image
+
+        self._graph, self._image = record(self._device, work)
 
     def _launch(self, room: int) -> tuple[Tensor, Tensor]:
         motion = None if len(self._place) == 1 else self._place[None, 1:]
