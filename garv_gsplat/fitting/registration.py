@@ -18,7 +18,9 @@ _CORNERS, _QUALITY, _APART = 1500, 0.005, 6  # that are tracked: how many, how g
 _BACK_AGAIN = 0.5  # pixels: a corner tracked there and back must come nearer to where it was
 _FOLLOWS = 1.0  # pixel: so near comes a corner that follows the map
 _FEWEST = 20  # corners; of fewer, a map tells nothing
-_LEAST_PART = 0.4  # of the corners that follow a step's map; less is no camera, or a cut
+_SURE = 0.5  # part of the corners that follow a step's map; of less, what moves by itself may have been taken for it
+_WINDOW = 17  # pixels that a corner is told by
+_POLISH, _NEAR = 10, 0.3  # times that a map is fitted anew; pixels from it at which a corner counts a quarter
 _LEAST_FOLLOWING = 0.65  # of all corners of all steps: on clips with less, maps were wrong or gained nothing
 _SCALES = (0.8, 1.25)  # of a step's map
 _LATER = 4  # frames from one to another that it is compared with
@@ -45,7 +47,7 @@ def estimate_motion(frames: Tensor, numbers: Sequence[int], count: int) -> tuple
         steps = [*pool.map(_step, grey, grey[1:])]
         if np.mean([part for _, part in steps]) < _LEAST_FOLLOWING:
             return None
-        maps = _chained([step for step, _ in steps])
+        maps = _chained(_mended(steps, grey))
         if not _pays(grey, maps, pool):
             return None
     height, width = grey[0].shape
@@ -69,29 +71,68 @@ def _grey(frame: Tensor) -> np.ndarray:
     return cv2.resize(image, (max(1, round(width * LINES / height)), LINES), interpolation=cv2.INTER_AREA)
 
 
-def _step(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, float]:
+def _step(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray | None, float]:
     """Where what is seen in one frame is in the next: a map [3, 3], and the part of corners that follow it."""
     import cv2
 
-    nothing = np.eye(3), 0.0
     start = cv2.goodFeaturesToTrack(before, _CORNERS, _QUALITY, _APART)
     if start is None:
-        return nothing
-    search = {"winSize": (17, 17), "maxLevel": 4}
+        return None, 0.0
+    search = {"winSize": (_WINDOW, _WINDOW), "maxLevel": 4}
     there, found, _ = cv2.calcOpticalFlowPyrLK(before, after, start, None, **search)
     back, again, _ = cv2.calcOpticalFlowPyrLK(after, before, there, None, **search)
     good = (found & again).ravel().astype(bool) & (np.abs(back - start).max((1, 2)) < _BACK_AGAIN)
     if good.sum() < _FEWEST:
-        return nothing
+        return None, 0.0
+    points, targets = start[good, 0].astype(np.float64), there[good, 0].astype(np.float64)
     settings = {"ransacReprojThreshold": _FOLLOWS, "maxIters": 5000, "confidence": 0.999}
-    affine, inliers = cv2.estimateAffine2D(start[good, 0], there[good, 0], **settings)
-    if affine is None:
-        return nothing
+    affine, inliers = cv2.estimateAffine2D(points, targets, **settings)
+    if affine is None or inliers.sum() < _FEWEST:
+        return None, 0.0
+    affine = _polished(affine, points, targets)
     scales = np.linalg.svd(affine[:, :2], compute_uv=False)
-    part = float(inliers.mean())
-    if part < _LEAST_PART or scales.min() < _SCALES[0] or scales.max() > _SCALES[1]:
-        return nothing
-    return np.vstack([affine, [0, 0, 1]]), part
+    if scales.min() < _SCALES[0] or scales.max() > _SCALES[1]:
+        return None, 0.0
+    return np.vstack([affine, [0, 0, 1]]), float(inliers.mean())
+
+
+def _polished(affine: np.ndarray, points: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """The map [2, 3] that those of the points [K, 2] agree with that come nearest: least squares, weighted anew a few
+    times (Geman and McClure's weights). Corners that follow by chance are few so near, and pull no longer."""
+    places = np.column_stack([points, np.ones(len(points))])
+    for _ in range(_POLISH):
+        squared = ((targets - places @ affine.T) ** 2).sum(1)
+        root = 1 / (1 + squared / _NEAR**2)
+        affine = np.linalg.lstsq(places * root[:, None], targets * root[:, None], rcond=None)[0].T
+    return affine
+
+
+def _mended(steps: Sequence[tuple[np.ndarray | None, float]], grey: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Maps of the steps; where few corners follow one, what fits best of it, of those beside it, and of standing still.
+
+    A blurred frame then goes on as those beside it do, and past a cut, where nothing fits, no harm is done.
+    """
+    sure = [k for k, (_, part) in enumerate(steps) if part >= _SURE]
+    maps = []
+    for k, (step, part) in enumerate(steps):
+        if part < _SURE:
+            beside = [*[j for j in sure if j < k][-1:], *[j for j in sure if j > k][:1]]
+            choices = [np.eye(3), *(steps[j][0] for j in beside), *([] if step is None else [step])]
+            step = min(choices, key=lambda choice: _apart(grey[k], grey[k + 1], choice))
+        maps.append(step)
+    return maps
+
+
+def _apart(one: np.ndarray, other: np.ndarray, map_: np.ndarray) -> float:
+    """Mean difference in grey levels of what two frames both show, where a map [3, 3] leads from one to the other."""
+    import cv2
+
+    size, inverse = one.shape[::-1], cv2.WARP_INVERSE_MAP
+    shown = cv2.warpAffine(np.full_like(one, 255), map_[:2], size, flags=inverse) == 255
+    if shown.mean() < 0.1:
+        return _LARGEST_ERROR
+    through = cv2.warpAffine(other, map_[:2], size, flags=cv2.INTER_CUBIC | inverse)
+    return float(np.minimum(cv2.absdiff(one, through)[shown], _LARGEST_ERROR).mean())
 
 
 def _chained(steps: Sequence[np.ndarray]) -> Maps:
@@ -104,20 +145,12 @@ def _chained(steps: Sequence[np.ndarray]) -> Maps:
 
 def _pays(grey: Sequence[np.ndarray], maps: Maps, pool: ThreadPoolExecutor) -> bool:
     """Whether frames some time apart are much nearer to each other through the maps."""
-    import cv2
-
     later = min(_LATER, len(grey) - 1)
 
     def errors(first: int) -> tuple[float, float]:
         one, other = grey[first], grey[first + later]
-        size = one.shape[::-1]
-        moved = (maps[first] @ np.linalg.inv(maps[first + later]))[:2]
-        shown = cv2.warpAffine(np.full_like(one, 255), moved, size) == 255
-        if shown.mean() < 0.1:
-            return _LARGEST_ERROR, _LARGEST_ERROR
-        through = cv2.warpAffine(other, moved, size, flags=cv2.INTER_CUBIC)
-        found = (np.minimum(cv2.absdiff(one, there)[shown], _LARGEST_ERROR).mean() for there in (through, other))
-        return tuple(found)
+        between = maps[first + later] @ np.linalg.inv(maps[first])
+        return _apart(one, other, between), _apart(one, other, np.eye(3))
 
     through, without = np.mean([*pool.map(errors, range(len(grey) - later))], 0)
     return bool(through < _GAIN * without)
