@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import threading
 from collections import OrderedDict
@@ -18,7 +19,7 @@ from garv_gsplat.loading import LazyGaussians, Point
 from garv_gsplat.ops import ListBudget, PairBudget, can_record
 from garv_gsplat.packing import PackedVolume, draw_channels, join_volumes, pack_channels
 from garv_gsplat.regions import crop_gaussians, crop_info
-from garv_gsplat.rendering import view_plane, view_volume
+from garv_gsplat.rendering import VolumeView, view_plane, view_volume
 from garv_gsplat.replay import FrameReplay
 from garv_gsplat.volume import Box, VideoInfo
 
@@ -83,13 +84,13 @@ def _whole_numbers(name: str, values: Sequence[int], form: str) -> tuple[int, ..
 
 
 class FrameView:
-    """Gaussians packed for a grid, ready to be drawn."""
+    """Gaussians packed for images, ready to be drawn."""
 
-    def __init__(self, info: VideoInfo, volumes: list[PackedVolume], alone: bool) -> None:
-        """volumes: one for every four channels; alone: whether single frames are replayed."""
-        self.volumes = volumes
+    def __init__(self, size: tuple[int, int], volumes: list[PackedVolume], alone: bool) -> None:
+        """size: of a whole image; volumes: one for every four channels; alone: whether whole ones are replayed."""
+        self.size, self.volumes = size, volumes
         self._budgets = [ListBudget() for _ in volumes]
-        self._whole = (0, 0, *_size(info))
+        self._whole = (0, 0, *size)
         self.replay = FrameReplay(volumes[0], self._whole, self._budgets[0]) if alone and len(volumes) == 1 else None
 
     def draw(self, positions: Tensor, window: Window, dtype: torch.dtype) -> Tensor:
@@ -101,14 +102,12 @@ class FrameView:
         return _convert(draw_channels(self.volumes, positions, window, self._budgets, dtype=torch.float32), dtype)
 
 
-def _pack_for(grid: Grid, gaussians: VideoGaussians, tau: float) -> list[PackedVolume]:
-    """Gaussians packed for a grid, where they are."""
+def _through(grid: Grid, gaussians: VideoGaussians, tau: float) -> VolumeView:
+    """Gaussians carried to a grid."""
     ends = [(shift / scale, (shift + 1) / scale) for scale, shift in zip(*grid)]
     (x0, x1), (y0, y1) = ([end / n for end in pair] for pair, n in zip(ends, _size(gaussians.info)))
-    with torch.no_grad():
-        # Any number of pixels gives the same map, so it is one.
-        view = view_volume(gaussians, size=(1, 1), crop=Box(x0=x0, y0=y0, x1=x1, y1=y1), tau=tau)
-        return pack_channels(view.means, view.cholesky, view.colors, tau)
+    # Any number of pixels gives the same map, so it is one.
+    return view_volume(gaussians, size=(1, 1), crop=Box(x0=x0, y0=y0, x1=x1, y1=y1), tau=tau)
 
 
 class Views:
@@ -124,7 +123,8 @@ class Views:
         self._plane_budget = PairBudget()
         self._lock = threading.RLock()
         # Times live on the device: uploading an index per call would wait for the frames before.
-        self._centers = torch.arange(self.info.frames, device=device, dtype=torch.float32) + 0.5
+        most = max(self.info.frames, *_size(self.info))
+        self._centers = torch.arange(most, device=device, dtype=torch.float32) + 0.5  # of frames, rows and columns
         self._one_by_one: tuple[FrameReplay, tuple[Tensor, ...]] | None = None
 
     def frame(self, number: int) -> Tensor:
@@ -136,7 +136,7 @@ class Views:
         with self._lock:
             shown, view = self._kept.get(NATIVE, (0, None))
             if self.source.whole and shown == len(self.source.parts) and view.replay is not None:
-                self._one_by_one = view.replay, self._centers.split(1)
+                self._one_by_one = view.replay, self._centers[: self.info.frames].split(1)
         return image
 
     def draw(
@@ -165,15 +165,31 @@ class Views:
             return self._keep(grid, lambda shown, before: self._frame_view(grid, shown, before)), window
 
     def _frame_view(self, grid: Grid, shown: int, before: FrameView | None) -> FrameView:
-        """What shows all parts, of what shows the first of them: only the others are packed."""
+        # Sorting and packing take some hundred bytes of each on the device; of the whole video 32 stay.
+        volumes = self._packed(lambda part: _through(grid, part, self._tau), _PACKED_ON_DEVICE, shown, before)
+        return FrameView(_size(self.info), volumes, alone=grid == NATIVE and can_record(self._device))
+
+    def _scan_view(self, axis: str, size: tuple[int, int] | None, shown: int, before: FrameView | None) -> FrameView:
+        def carry(part: VideoGaussians) -> VolumeView:
+            return view_volume(part, size=size, axis=axis, tau=self._tau)
+
+        across = {"x": (self.info.frames, self.info.height), "y": (self.info.width, self.info.frames)}[axis]
+        return FrameView(size or across, self._packed(carry, math.inf, shown, before), alone=can_record(self._device))
+
+    @torch.no_grad()
+    def _packed(
+        self, carry: Callable[[VideoGaussians], VolumeView], most: float, shown: int, before: FrameView | None
+    ) -> list[PackedVolume]:
+        """All parts, packed where `carry` puts them, of what shows the first of them: only the others are packed anew.
+
+        most: Gaussians of a part that are packed on the device.
+        """
         packed = [] if before is None else [before.volumes]
         for part in self.source.parts[shown:]:
-            # Sorting and packing take some hundred bytes of each on the device; of the whole video 32 stay.
-            small = len(part) <= _PACKED_ON_DEVICE
-            volumes = _pack_for(grid, part.to(self._device) if small else part, self._tau)
+            view = carry(part.to(self._device) if len(part) <= most else part)
+            volumes = pack_channels(view.means, view.cholesky, view.colors, self._tau)
             packed.append([volume.to(self._device) for volume in volumes])
-        volumes = packed[0] if len(packed) == 1 else [join_volumes(parts) for parts in zip(*packed)]
-        return FrameView(self.info, volumes, alone=grid == NATIVE and can_record(self._device))
+        return packed[0] if len(packed) == 1 else [join_volumes(parts) for parts in zip(*packed)]
 
     def reaching(self, low: Point, high: Point) -> VideoGaussians:
         """At least the Gaussians that reach into a box of x, y, t in pixels and frames; on the device."""
@@ -207,14 +223,8 @@ class Views:
         low["xy".index(axis)] = high["xy".index(axis)] = at + 0.5
         with self._lock:
             self.source.reach([(tuple(low), tuple(high))])
-            view, budget = self._keep(
-                (axis, size),
-                lambda *_: (
-                    view_volume(self._moved(self.source.joined()), size=size, axis=axis, tau=self._tau),
-                    PairBudget(),
-                ),
-            )
-        return _convert(view.render(self._positions([float(at)]), budget)[0], dtype)
+            view = self._keep((axis, size), lambda *made: self._scan_view(axis, size, *made))
+        return view.draw(self._positions([at]), (0, 0, *view.size), dtype)[0]
 
     @torch.no_grad()
     def plane(

@@ -117,11 +117,12 @@ struct Memory {
 int blocks_for(int64_t threads) { return static_cast<int>((threads + kVisitThreads - 1) / kVisitThreads); }
 
 void make_lists(const PackedScene& s, const BlockLists& lists, cudaStream_t stream) {
-  constexpr int kMostBlocks = 2048;  // what a large GPU holds at once; more would only wait
   find_living_chunks<<<blocks_for(s.chunk_count), kVisitThreads, 0, stream>>>(s, lists);
   STD_CUDA_KERNEL_LAUNCH_CHECK();
-  const dim3 visits(std::min(s.chunk_count, kMostBlocks), (s.frames + kFramesPerVisit - 1) / kFramesPerVisit);
-  launch_after(stream, visit_chunks, visits, kVisitThreads, s, lists);
+  const int64_t most = int64_t(s.chunk_count) * most_parts(std::min(s.frames, kFramesPerVisit));
+  const dim3 grid(static_cast<unsigned>(std::min<int64_t>(most, kVisits)),
+                  (s.frames + kFramesPerVisit - 1) / kFramesPerVisit);
+  launch_after(stream, visit_chunks, grid, kVisitThreads, s, lists);
 }
 
 // A thread block for each of a grid's blocks.

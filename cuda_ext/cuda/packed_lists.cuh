@@ -10,6 +10,9 @@ namespace garv {
 
 static_assert(kVisitThreads == kChunkSize);
 
+constexpr int kVisits = 2048;     // what a large GPU holds at once; more would only wait
+constexpr int kFewestFrames = 4;  // of a visit: with less to do, reading the Gaussians counts
+
 __device__ __forceinline__ Blocks blocks_of(const Grid& grid) {
   return {grid.left, grid.top, grid.blocks_x, grid.blocks_y};
 }
@@ -54,14 +57,29 @@ struct LevelLists {
   }
 };
 
-// The frames of a visit at which the thread's Gaussian is alive, a bit each; no other frames of the chunk are looked
-// at.
-__device__ __forceinline__ unsigned frames_alive(const PackedScene& s, int id, float4 chunk, int first_frame) {
+// Whether a Gaussian reaches into a grid's blocks at some time; its cutoff is not negative.
+__device__ __forceinline__ bool reaches(const Record& record, float cutoff, const Grid& grid) {
+  const float2 xt = Record::halves(record.a.w), yt_xx = Record::halves(record.b.x), yx_yy = Record::halves(record.b.y);
+  const float xx = at_least_min_sigma(yt_xx.y), yy = at_least_min_sigma(yx_yy.y), radius = sqrtf(cutoff);
+  const float half_x = radius * sqrtf(xt.y * xt.y + xx * xx);
+  const float half_y = radius * sqrtf(yt_xx.x * yt_xx.x + yx_yy.x * yx_yy.x + yy * yy);
+  const float x = __int_as_float(record.a.x) - grid.left, y = __int_as_float(record.a.y) - grid.top;
+  return x - half_x <= grid.blocks_x * kBlockSize && x + half_x >= 0.f && y - half_y <= grid.blocks_y * kBlockSize &&
+         y + half_y >= 0.f;
+}
+
+// The frames [first_frame, end_frame) of a visit at which the thread's Gaussian is alive, a bit each; none for one that
+// stays outside of the grid, so that what a crop does not show costs next to nothing. No other frames of the chunk are
+// looked at.
+__device__ __forceinline__ unsigned frames_alive(const PackedScene& s, int id, float4 chunk, const Grid& grid,
+                                                 int first_frame, int end_frame) {
   const int frame = first_frame + static_cast<int>(threadIdx.x % 32);
-  const float time = s.times[min(frame, s.frames - 1)];
-  unsigned frames = __ballot_sync(0xffffffffu, frame < s.frames && chunk.x <= time && time <= chunk.y);
+  const float time = s.times[min(frame, end_frame - 1)];
+  unsigned frames = __ballot_sync(0xffffffffu, frame < end_frame && chunk.x <= time && time <= chunk.y);
+  if (frames == 0) return 0;
   const Record record = Record::load(s, id);
   const float cutoff = record.cutoff(s.log2_scale);
+  if (!(cutoff >= 0.f) || !reaches(record, cutoff, grid)) return 0;
   unsigned alive = 0;
   for (; frames != 0; frames &= frames - 1) {
     const int f = __ffs(frames) - 1;
@@ -71,15 +89,27 @@ __device__ __forceinline__ unsigned frames_alive(const PackedScene& s, int id, f
   return alive;
 }
 
+inline __host__ __device__ int most_parts(int frames) { return (frames + kFewestFrames - 1) / kFewestFrames; }
+
+// A visit goes through its Gaussians' frames round after round. Where few chunks are alive, the frames of each are dealt
+// out to several visits, or most of the GPU would wait for a few long ones.
+__device__ __forceinline__ int frames_per_visit(int frames, int chunks) {
+  const int parts = min(max(1, kVisits / max(1, chunks)), most_parts(frames));
+  return (frames + parts - 1) / parts;
+}
+
 __global__ void __launch_bounds__(kVisitThreads) visit_chunks(PackedScene s, BlockLists lists) {
   wait_for_last_kernel();
   __shared__ VisitShared shared;
-  const int first_frame = blockIdx.y * kFramesPerVisit;
-  for (int k = blockIdx.x; k < *lists.alive_count; k += gridDim.x) {
-    const int chunk = lists.alive[k], first_id = chunk * kChunkSize;
+  const int chunks = *lists.alive_count, begin = blockIdx.y * kFramesPerVisit;
+  const int end = min(s.frames, begin + kFramesPerVisit), step = frames_per_visit(end - begin, chunks);
+  const int parts = (end - begin + step - 1) / step;
+  for (int k = blockIdx.x; k < chunks * parts; k += gridDim.x) {
+    const int chunk = lists.alive[k / parts], first_id = chunk * kChunkSize;
+    const int first_frame = begin + k % parts * step, end_frame = min(end, first_frame + step);
     const float4 header = s.chunks[chunk];
     const LevelLists level = {s, lists, s.grids[static_cast<int>(header.z)]};
-    const unsigned alive = frames_alive(s, first_id + threadIdx.x, header, first_frame);
+    const unsigned alive = frames_alive(s, first_id + threadIdx.x, header, level.grid, first_frame, end_frame);
     visit(level, shared, blocks_of(level.grid), first_id, first_frame, alive);
   }
 }
