@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from garv_gsplat.ops import standard_deviations
 from garv_gsplat.volume import VideoInfo
 
 
@@ -84,12 +85,6 @@ def energies(cholesky: Tensor, colors: Tensor, info: VideoInfo) -> Tensor:
     """
     largest = cholesky.new_tensor([info.frames, info.width, info.height]) / math.sqrt(math.pi)
     return colors.square().sum(1) * torch.minimum(cholesky[:, (0, 3, 5)].abs(), largest).prod(1)
-
-
-def standard_deviations(cholesky: Tensor) -> Tensor:
-    """Of Gaussians along x, y and t [N, 3], in the units of their Cholesky factors [N, 6]."""
-    tt, xt, yt, xx, yx, yy = cholesky.unbind(1)
-    return torch.stack([xt.hypot(xx), yt.hypot(yx).hypot(yy), tt.abs()], 1)
 
 
 def reach_of(gaussians: VideoGaussians, threshold: float) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ import random
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import inf, sqrt
 
 import numpy as np
@@ -79,18 +80,13 @@ class Region:
                 looks[look] = (*place, width, height)
         return cls.of_frames(info, [looks[int(info.seconds(k) / hold)] for k in range(info.frames)])
 
-    def distances(self, points: Tensor, unit: Tensor) -> Tensor:
-        """How far points [..., 3] of the unit cube are from the region [...].
-
-        unit: the lengths along x, y and t to count in, of a shape that broadcasts with the points.
-        """
-        ends = [[box.range(axis) for axis in "xyt"] for box in self.boxes]
-        bounds = [[[a if a > 0 else -inf for a, _ in box], [b if b < 1 else inf for _, b in box]] for box in ends]
-        distances = None
-        for low, high in torch.tensor(bounds, dtype=points.dtype).to(points.device):
-            away = torch.linalg.vector_norm((points - points.clamp(low, high)) / unit, dim=-1)
-            distances = away if distances is None else torch.minimum(distances, away)
-        return distances
+    @cached_property
+    def columns(self) -> Tensor:
+        """The boxes as `ops.region_weights` wants them [7, K] float64; what touches an end of the video goes on."""
+        boxes = sorted(self.boxes, key=lambda box: box.t0)
+        low, high = (np.array([[getattr(box, axis + end) for box in boxes] for axis in "xyt"]) for end in "01")
+        low, high = np.where(low > 0, low, -inf), np.where(high < 1, high, inf)
+        return torch.from_numpy(np.concatenate([low, high, np.maximum.accumulate(high[2:], 1)]))
 
     def mask(self, info: VideoInfo) -> Tensor:
         """Which pixels lie in the region [T, H, W] bool: those whose centres do."""

@@ -8,9 +8,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from garv_gsplat.gaussians import VideoGaussians, affine_map, join, reach_of, standard_deviations
+from garv_gsplat import ops
+from garv_gsplat.gaussians import VideoGaussians, reach_of
 from garv_gsplat.gaze import Region
-from garv_gsplat.ops import slice_gaussians
 from garv_gsplat.volume import Box, VideoInfo
 
 FEATHER = 3.5
@@ -38,26 +38,14 @@ def crop_info(info: VideoInfo, box: Box) -> tuple[VideoInfo, tuple[int, int, int
     return replace(info, width=width, height=height, frames=frames, timestamps=times), low, high
 
 
-def crop_gaussians(
-    gaussians: VideoGaussians, box: Box, threshold: float, reach: tuple[Tensor, Tensor] | None = None
-) -> VideoGaussians:
+def crop_gaussians(gaussians: VideoGaussians, box: Box, threshold: float) -> VideoGaussians:
     """The video inside of a box, its ends rounded to pixels and frames, as one of its own.
 
-    Gaussians that add less than `threshold` of white everywhere in it are left out. reach: what `reach_of` gives for
-    that threshold, where it is at hand. Raises as `crop_info` does.
+    Gaussians that add less than `threshold` of white everywhere in it are left out. Raises as `crop_info` does.
     """
     info, low, high = crop_info(gaussians.info, box)
-    first, last = reach or reach_of(gaussians, threshold)
-    reaching = torch.ones_like(first[:, 0], dtype=torch.bool)
-    for axis in range(3):  # by numbers: a tensor of them would have to be uploaded, and that waits for the device
-        reaching &= (first[:, axis] <= high[axis]) & (last[:, axis] >= low[axis])
-    kept = reaching.nonzero()[:, 0]
-    old = (gaussians.info.width, gaussians.info.height, gaussians.info.frames)
-    new = (info.width, info.height, info.frames)
-    matrix = [[n / m if i == j else 0.0 for j in range(3)] for i, (n, m) in enumerate(zip(old, new))]
-    offset = [-a / m for a, m in zip(low, new)]
-    means, cholesky = affine_map(gaussians.means[kept], gaussians.cholesky[kept], matrix, offset)
-    return VideoGaussians(means, cholesky, gaussians.colors[kept], info)
+    size = (gaussians.info.width, gaussians.info.height, gaussians.info.frames)
+    return VideoGaussians(*ops.crop_gaussians(_tensors(gaussians), size, low, high, threshold), info)
 
 
 def pull_in(gaussians: VideoGaussians) -> VideoGaussians:
@@ -98,7 +86,7 @@ def mix(high: VideoGaussians, low: VideoGaussians, region: Region, feather: floa
     spread = spread_of(high)
     inside = weights_in(region, high, spread, feather)
     outside = 1 - weights_in(region, low, spread, feather)
-    return join([_weighted(high, inside), _weighted(low, outside)])
+    return VideoGaussians(*ops.join_weighted(_tensors(high), inside, _tensors(low), outside), high.info)
 
 
 def weights_in(region: Region, gaussians: VideoGaussians, spread: Tensor, feather: float = FEATHER) -> Tensor:
@@ -110,16 +98,16 @@ def weights_in(region: Region, gaussians: VideoGaussians, spread: Tensor, feathe
     """
     if not feather > 0:
         raise ValueError(f"feather must be a positive number of standard deviations, got {feather}")
-    unit = torch.maximum(spread, standard_deviations(gaussians.cholesky) / _WIDE)
-    _, l_xt, l_yt = gaussians.cholesky[:, :3].unbind(1)  # how far it moves in one standard deviation of time
-    way = torch.stack([l_xt, l_yt, torch.zeros_like(l_xt)], 1)
-    places = torch.stack([gaussians.means, gaussians.means - way, gaussians.means + way])
-    return (2 - region.distances(places, unit).amin(0) / feather).clamp(0, 1)
+    means = gaussians.means
+    boxes = region.columns.to(means.dtype)
+    if means.is_cuda:  # or uploading them would wait for the device
+        boxes = boxes.pin_memory().to(means.device, non_blocking=True)
+    return ops.region_weights(means, gaussians.cholesky, boxes, spread, 1 / _WIDE, feather)
 
 
 def spread_of(gaussians: VideoGaussians) -> Tensor:
     """The Gaussians' typical standard deviations along x, y and t [3]: geometric means, in the unit cube."""
-    return standard_deviations(gaussians.cholesky).log().mean(0).exp()
+    return ops.typical_spread(gaussians.cholesky)
 
 
 def check_one_video(infos: Sequence[VideoInfo]) -> None:
@@ -133,11 +121,8 @@ def check_one_video(infos: Sequence[VideoInfo]) -> None:
         raise ValueError(f"only encodings of one video can be mixed, alike in size and timing; got {got}")
 
 
-def _weighted(gaussians: VideoGaussians, weights: Tensor) -> VideoGaussians:
-    """The Gaussians that weights [N] leave something of."""
-    kept = weights.nonzero()[:, 0]
-    taken = gaussians.take(kept)
-    return replace(taken, colors=taken.colors * weights[kept, None])
+def _tensors(gaussians: VideoGaussians) -> tuple[Tensor, Tensor, Tensor]:
+    return gaussians.means, gaussians.cholesky, gaussians.colors
 
 
 def colors_at(gaussians: VideoGaussians, points: Tensor, threshold: float) -> Tensor:
@@ -160,7 +145,7 @@ def colors_at(gaussians: VideoGaussians, points: Tensor, threshold: float) -> Te
 
 def _weights(means: Tensor, cholesky: Tensor, points: Tensor) -> Tensor:
     """exp(-|L^-1 (p - mean)|^2 / 2) of every point and Gaussian [P, N]."""
-    centers, weights, factor = slice_gaussians(means, cholesky, points[:, 2])
+    centers, weights, factor = ops.slice_gaussians(means, cholesky, points[:, 2])
     dx, dy = (points[:, None, :2] - centers).unbind(2)
     xx, yx, yy = factor.unbind(1)
     a = dx / xx

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from garv_gsplat.codec import GarvFile
-from garv_gsplat.gaussians import VideoGaussians, reach_of
+from garv_gsplat.gaussians import VideoGaussians
 from garv_gsplat.loading import LazyGaussians, Point
 from garv_gsplat.ops import ListBudget, PairBudget, can_record
 from garv_gsplat.packing import PackedVolume, draw_channels, join_volumes, pack_channels
@@ -119,7 +119,6 @@ class Views:
         self._tau, self._device = tau, device
         self._kept: OrderedDict[Hashable, tuple[int, Any]] = OrderedDict()  # how many parts they show, and they
         self._on_device: tuple[VideoGaussians | None, VideoGaussians | None] = (None, None)
-        self._reach: tuple[VideoGaussians | None, tuple[Tensor, Tensor] | None] = (None, None)
         self._plane_budget = PairBudget()
         self._lock = threading.RLock()
         # Times live on the device: uploading an index per call would wait for the frames before.
@@ -201,13 +200,7 @@ class Views:
     def cropped(self, box: Box) -> VideoGaussians:
         """The video inside of a box by the Gaussians that it needs, on the device; see `crop_gaussians`."""
         _, low, high = crop_info(self.info, box)
-        threshold = self._tau / 255
-        with self._lock:
-            gaussians = self.reaching(low, high)
-            if self._reach[0] is not gaussians:
-                # Each axis by itself in memory: the next crops look at nothing but these.
-                self._reach = (gaussians, tuple(ends.T.contiguous().T for ends in reach_of(gaussians, threshold)))
-            return crop_gaussians(gaussians, box, threshold, self._reach[1])
+        return crop_gaussians(self.reaching(low, high), box, self._tau / 255)
 
     @torch.no_grad()
     def scan(self, axis: str, at: float, size: Sequence[int] | None, dtype: torch.dtype) -> Tensor:

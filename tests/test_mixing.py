@@ -129,10 +129,21 @@ def test_random_gaze():
     assert len(region.boxes) == 4
 
 
-def test_distances():
+def test_what_touches_an_end_goes_on():
     region = Region([Box(x0=0.5, x1=0.6), Box(y0=0.9)])
-    points = torch.tensor([[0.5, 0.5, 3.0], [0.3, 0.5, 0.5], [0.7, 0.8, 0.0], [0.0, 1.2, 0.0]])
-    assert torch.allclose(region.distances(points, torch.tensor([0.1, 0.2, 1])), torch.tensor([0.0, 2.0, 0.5, 0.0]))
+    means = torch.tensor([[0.5, 0.5, 3.0], [0.3, 0.5, 0.5], [0.7, 0.8, 0.0], [0.0, 1.2, 0.0]])
+    points = VideoGaussians(means, torch.full((4, 6), 1e-9), torch.ones(4, 3), INFO)
+    distances = torch.tensor([0.0, 2.0, 0.5, 0.0])
+    weights = weights_in(region, points, torch.tensor([0.1, 0.2, 1]), feather=1.5)
+    assert torch.allclose(weights, (2 - distances / 1.5).clamp(0, 1))
+
+
+def test_boxes_are_columns_in_the_order_of_their_starts():
+    region = Region([Box(t0=0.5), Box(t0=0.25, t1=0.75, x1=0.5), Box(t1=0.5), Box(t0=0.75, t1=0.875)])
+    assert region.columns[2].tolist() == [-torch.inf, 0.25, 0.5, 0.75]
+    assert region.columns[5].tolist() == [0.5, 0.75, torch.inf, 0.875]
+    assert region.columns[6].tolist() == [0.5, 0.75, torch.inf, torch.inf]
+    assert region.columns[3].tolist() == [torch.inf, 0.5, torch.inf, torch.inf]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <tuple>
+#include <vector>
 
 #include "inputs.h"
 
@@ -18,5 +19,11 @@ std::tuple<Tensor, Tensor, Tensor> accumulate_bwd(Tensor v_image, Tensor means, 
 
 void adam_step(Tensor rows, Tensor gradient, Tensor exp_avg, Tensor exp_avg_sq, Tensor steps, Tensor rates,
                double beta1, double beta2, double eps, bool visible_only);
+
+std::tuple<Tensor, Tensor, Tensor> crop_gaussians(Tensor means, Tensor cholesky, Tensor colors,
+                                                  std::vector<int64_t> size, std::vector<int64_t> low,
+                                                  std::vector<int64_t> high, double threshold);
+
+Tensor region_weights(Tensor means, Tensor cholesky, Tensor boxes, Tensor spread, double narrower, double feather);
 
 }  // namespace garv

@@ -7,4 +7,6 @@ STABLE_TORCH_LIBRARY_IMPL(garv, CPU, m) {
   m.impl("accumulate", TORCH_BOX(&garv::accumulate));
   m.impl("accumulate_bwd", TORCH_BOX(&garv::accumulate_bwd));
   m.impl("adam_step", TORCH_BOX(&garv::adam_step));
+  m.impl("crop_gaussians", TORCH_BOX(&garv::crop_gaussians));
+  m.impl("region_weights", TORCH_BOX(&garv::region_weights));
 }

@@ -3,7 +3,8 @@
 A frame is the sum of its Gaussians' slices at one time. `bin_gaussians` lists, for the 16x16 tiles of many frames at
 once, the Gaussians that can still contribute there; `accumulate` slices them and adds them up, and its backward gives
 gradients of means, Cholesky factors and colours. `draw` is for decoding: packed Gaussians in, pixels out. None of them
-ever waits for the device: `PairBudget` and `ListBudget` size the lists. Only a fixed order of lists and sums, as
+ever waits for the device: `PairBudget` and `ListBudget` size the lists. Parts of a video, `crop_gaussians` and
+`join_weighted`, wait once, for the number of their Gaussians. Only a fixed order of lists and sums, as
 `torch.use_deterministic_algorithms(True)` asks for, takes waiting on CUDA.
 """
 
@@ -21,6 +22,8 @@ from garv_gsplat.ops._library import ensure_kernels, serving
 from garv_gsplat.ops._recording import can_record, record
 from garv_gsplat.ops._reference import MIN_SIGMA, TILE_SIZE, slice_gaussians, tile_grid
 from garv_gsplat.ops._reference_draw import CHUNK_SIZE, MAX_LEVELS, UPSAMPLING_VARIANCE
+from garv_gsplat.ops._reference_regions import standard_deviations
+from garv_gsplat.ops._regions import crop_gaussians, join_weighted, region_weights, typical_spread
 
 __all__ = [
     "CHUNK_SIZE",
@@ -34,11 +37,16 @@ __all__ = [
     "adam_step",
     "bin_gaussians",
     "can_record",
+    "crop_gaussians",
     "draw",
+    "join_weighted",
     "record",
+    "region_weights",
     "serving",
     "slice_gaussians",
+    "standard_deviations",
     "tile_grid",
+    "typical_spread",
 ]
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from garv_gsplat.ops import _deterministic, _reference, _reference_draw
+from garv_gsplat.ops import _deterministic, _reference, _reference_draw, _reference_regions
 
 _GEOMETRY = "Tensor means, Tensor cholesky"
+_GAUSSIANS = f"{_GEOMETRY}, Tensor colors"
+_OTHERS = "Tensor other_means, Tensor other_cholesky, Tensor other_colors, Tensor other_weights"
 _TILES = "Tensor cutoffs, Tensor times, Tensor isect_offsets, Tensor flatten_ids"
 
 torch.library.define(
@@ -34,6 +36,16 @@ torch.library.define(
     "float beta1, float beta2, float eps, bool visible_only) -> ()",
 )
 
+torch.library.define(
+    "garv::crop_gaussians",
+    f"({_GAUSSIANS}, int[] size, int[] low, int[] high, float threshold) -> (Tensor, Tensor, Tensor)",
+)
+torch.library.define("garv::join_weighted", f"({_GAUSSIANS}, Tensor weights, {_OTHERS}) -> (Tensor, Tensor, Tensor)")
+torch.library.define(
+    "garv::region_weights", f"({_GEOMETRY}, Tensor boxes, Tensor spread, float narrower, float feather) -> Tensor"
+)
+torch.library.define("garv::typical_spread", "(Tensor cholesky) -> Tensor")
+
 for _name, _module in {
     "bin_gaussians": _reference,
     "accumulate": _reference,
@@ -41,6 +53,10 @@ for _name, _module in {
     "accumulate_bwd_pairs": _reference,
     "draw": _reference_draw,
     "adam_step": _reference,
+    "crop_gaussians": _reference_regions,
+    "join_weighted": _reference_regions,
+    "region_weights": _reference_regions,
+    "typical_spread": _reference_regions,
 }.items():
     # Kernels of the compiled libraries are registered for one backend and win over this key.
     torch.library.impl(f"garv::{_name}", "CompositeExplicitAutograd")(getattr(_module, _name))
@@ -78,6 +94,32 @@ def _(records, chunks, levels, channels, tau, times, left, top, width, height, r
 @torch.library.register_fake("garv::adam_step")
 def _(rows, gradient, exp_avg, exp_avg_sq, steps, rates, beta1, beta2, eps, visible_only):
     return None
+
+
+@torch.library.register_fake("garv::crop_gaussians")
+def _(means, cholesky, colors, size, low, high, threshold):
+    return _some_of(means, cholesky, colors)
+
+
+@torch.library.register_fake("garv::join_weighted")
+def _(means, cholesky, colors, weights, other_means, other_cholesky, other_colors, other_weights):
+    return _some_of(means, cholesky, colors)
+
+
+def _some_of(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """As many rows of each as only the data tell."""
+    kept = torch.library.get_ctx().new_dynamic_size()
+    return tuple(t.new_empty(kept, t.shape[1]) for t in tensors)
+
+
+@torch.library.register_fake("garv::region_weights")
+def _(means, cholesky, boxes, spread, narrower, feather):
+    return means.new_empty(len(means))
+
+
+@torch.library.register_fake("garv::typical_spread")
+def _(cholesky):
+    return cholesky.new_empty(3)
 
 
 def _setup_context(ctx, inputs, output) -> None:

@@ -1,0 +1,95 @@
+"""Parts of a video: the Gaussians that a box needs, and those of two encodings with the weights that a region gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from garv_gsplat.ops import _schema  # noqa: F401  (defines torch.ops.garv)
+from garv_gsplat.ops._library import ensure_kernels
+
+Gaussians = tuple[Tensor, Tensor, Tensor]
+"""means [N, 3] x, y, t, cholesky [N, 6] and colors [N, C], in the unit cube"""
+
+
+@torch.no_grad()
+def crop_gaussians(
+    gaussians: Gaussians,
+    size: Sequence[int],  # width, height, frames of the video
+    low: Sequence[int],  # x, y, t in pixels and frames
+    high: Sequence[int],  # likewise, behind the last
+    threshold: float,
+) -> Gaussians:
+    """The Gaussians that add `threshold` of white somewhere in a box, in their order and in the unit cube of the box.
+
+    Waits once for the device, for their number. Not differentiable.
+    """
+    _check_gaussians(gaussians)
+    if not all(a < b for a, b in zip(low, high)) or not len(size) == len(low) == len(high) == 3:
+        raise ValueError(f"the box must hold pixels and frames along x, y and t, got {low} to {high} of {size}")
+    ensure_kernels(gaussians[0].device)
+    return torch.ops.garv.crop_gaussians(*(t.contiguous() for t in gaussians), size, low, high, threshold)
+
+
+@torch.no_grad()
+def join_weighted(
+    gaussians: Gaussians,
+    weights: Tensor,  # [N]
+    others: Gaussians,
+    other_weights: Tensor,  # [M]
+) -> Gaussians:
+    """The Gaussians whose weight is not 0, those of `others` last, with colours scaled by it.
+
+    Waits once for the device, for their number. Not differentiable.
+    """
+    _check_gaussians(gaussians)
+    _check_gaussians(others)
+    for given, wanted in ((weights, len(gaussians[0])), (other_weights, len(others[0]))):
+        if given.shape != (wanted,):
+            raise ValueError(f"weights must be one a Gaussian, [{wanted}], got {list(given.shape)}")
+    ensure_kernels(weights.device)
+    tensors = (*gaussians, weights, *others, other_weights)
+    return torch.ops.garv.join_weighted(*(t.contiguous() for t in tensors))
+
+
+@torch.no_grad()
+def region_weights(
+    means: Tensor,  # [N, 3] x, y, t; unit cube
+    cholesky: Tensor,  # [N, 6]
+    boxes: Tensor,  # [7, K]
+    spread: Tensor,  # [3] lengths along x, y, t
+    narrower: float,
+    feather: float,
+) -> Tensor:
+    """How much Gaussians belong to a union of boxes [N]: 1 up to `feather` units around it, then over as much to 0.
+
+    boxes: columns of low x, y, t, high x, y, t, sorted by low t, and the highest high t of a box and those before it.
+    The unit is `spread`, or `narrower` times a Gaussian's own standard deviation where that is larger. The closest of
+    its mean and the places of its picture a standard deviation of time before and after counts. Not differentiable.
+    """
+    n = len(means)
+    if means.shape != (n, 3) or cholesky.shape != (n, 6) or spread.shape != (3,) or boxes.shape[:-1] != (7,):
+        shapes = [list(t.shape) for t in (means, cholesky, spread, boxes)]
+        raise ValueError(f"means, cholesky, spread and boxes must be [N, 3], [N, 6], [3] and [7, K], got {shapes}")
+    ensure_kernels(means.device)
+    tensors = (means, cholesky, boxes, spread)
+    return torch.ops.garv.region_weights(*(t.contiguous() for t in tensors), narrower, feather)
+
+
+@torch.no_grad()
+def typical_spread(cholesky: Tensor) -> Tensor:
+    """Geometric means of the standard deviations of Gaussians along x, y and t [3]; cholesky [N, 6]."""
+    if cholesky.shape != (len(cholesky), 6):
+        raise ValueError(f"cholesky must be [N, 6], got {list(cholesky.shape)}")
+    ensure_kernels(cholesky.device)
+    return torch.ops.garv.typical_spread(cholesky.contiguous())
+
+
+def _check_gaussians(gaussians: Gaussians) -> None:
+    means, cholesky, colors = gaussians
+    n = len(means)
+    if means.shape != (n, 3) or cholesky.shape != (n, 6) or colors.shape[:-1] != (n,):
+        shapes = [list(t.shape) for t in gaussians]
+        raise ValueError(f"means, cholesky and colors must be [N, 3], [N, 6] and [N, C], got {shapes}")
