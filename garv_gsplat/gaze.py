@@ -83,10 +83,10 @@ class Region:
     @cached_property
     def columns(self) -> Tensor:
         """The boxes as `ops.region_weights` wants them [7, K] float64; what touches an end of the video goes on."""
-        boxes = sorted(self.boxes, key=lambda box: box.t0)
-        low, high = (np.array([[getattr(box, axis + end) for box in boxes] for axis in "xyt"]) for end in "01")
+        ends = np.array([(box.x0, box.y0, box.t0, box.x1, box.y1, box.t1) for box in self.boxes]).T
+        low, high = ends[:, ends[2].argsort(kind="stable")].reshape(2, 3, -1)
         low, high = np.where(low > 0, low, -inf), np.where(high < 1, high, inf)
-        return torch.from_numpy(np.concatenate([low, high, np.maximum.accumulate(high[2:], 1)]))
+        return torch.from_numpy(np.concatenate([low, high, np.maximum.accumulate(high[2:], 1)])).contiguous()
 
     def mask(self, info: VideoInfo) -> Tensor:
         """Which pixels lie in the region [T, H, W] bool: those whose centres do."""

@@ -125,8 +125,8 @@ def test_shrinking_keeps_the_brightness(device, size):
 
 
 def test_crops_of_one_scale_share_what_is_packed(monkeypatch):
-    packed, pack = [], views._pack_for
-    monkeypatch.setattr(views, "_pack_for", lambda grid, *args: packed.append(grid) or pack(grid, *args))
+    packed, through = [], views._through
+    monkeypatch.setattr(views, "_through", lambda grid, *args: packed.append(grid) or through(grid, *args))
     decoder = VideoDecoder(GAUSSIANS, device="cpu")
     for x in range(8):
         decoder.get_frame_at(3, crop=(x, 2 * x, 20, 10))

@@ -10,7 +10,7 @@ namespace garv {
 
 static_assert(kVisitThreads == kChunkSize);
 
-constexpr int kVisits = 2048;     // what a large GPU holds at once; more would only wait
+constexpr int kVisits = 2048;     // at a time: more than a large GPU holds, so that short ones make way for others
 constexpr int kFewestFrames = 4;  // of a visit: with less to do, reading the Gaussians counts
 
 __device__ __forceinline__ Blocks blocks_of(const Grid& grid) {

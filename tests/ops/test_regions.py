@@ -19,6 +19,12 @@ WEIGHT = 5e-5
 COUNTS = [1, 31, 256, 257, 5000]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def kernels() -> None:
+    """Load what was compiled: operators that are called directly do not."""
+    ops.serving()
+
+
 def random_gaussians(n: int, channels: int = 3, seed: int = 0, dtype: torch.dtype = torch.float32) -> list[Tensor]:
     """Means, Cholesky factors and colours in the unit cube: from a hundredth of it to a fifth wide, some outside."""
     g = torch.Generator().manual_seed(seed)
