@@ -41,7 +41,8 @@ def crop_info(info: VideoInfo, box: Box) -> tuple[VideoInfo, tuple[int, int, int
 def crop_gaussians(gaussians: VideoGaussians, box: Box, threshold: float) -> VideoGaussians:
     """The video inside of a box, its ends rounded to pixels and frames, as one of its own.
 
-    Gaussians that add less than `threshold` of white everywhere in it are left out. Raises as `crop_info` does.
+    Gaussians that add less than `threshold` of white everywhere in it are left out. Not differentiable. Raises as
+    `crop_info` does.
     """
     info, low, high = crop_info(gaussians.info, box)
     size = (gaussians.info.width, gaussians.info.height, gaussians.info.frames)
@@ -80,7 +81,8 @@ def mix(high: VideoGaussians, low: VideoGaussians, region: Region, feather: floa
     the number at the Gaussian's mean, which scales its colour; that is what `feather` is for: `weights_in`. With a
     hard edge tails would be missing on one side of it and doubled on the other.
 
-    Raises ValueError for encodings of different videos, and a feather that is not positive.
+    On a GPU this waits once, for the number of Gaussians. Not differentiable. Raises ValueError for encodings of
+    different videos, and a feather that is not positive.
     """
     check_one_video([high.info, low.info])
     spread = spread_of(high)
