@@ -183,27 +183,6 @@ def colors_at(gaussians: VideoGaussians, points: Tensor, threshold: float) -> Te
     return colors
 
 
-def plane_at_points(
-    gaussians: VideoGaussians,
-    origin: Sequence[float],
-    u: Sequence[float],
-    v: Sequence[float],
-    size: tuple[int, int],
-    threshold: float,
-) -> Tensor:
-    """The plane [height, width, C] whose pixel (i, j) is `colors_at` the point origin + i u + j v; not antialiased.
-
-    Raises ValueError for steps that span no plane.
-    """
-    steps = torch.tensor([[*u], [*v]], dtype=torch.float64)
-    if not torch.linalg.cross(*steps).norm() > 1e-6 * steps.norm(dim=1).prod() > 0:
-        raise ValueError(f"u and v must span a plane, got steps {[*u]} and {[*v]}")
-    j, i = torch.meshgrid(torch.arange(size[1]), torch.arange(size[0]), indexing="ij")
-    points = steps.new_tensor([*origin]) + i[..., None] * steps[0] + j[..., None] * steps[1]
-    colors = colors_at(gaussians, points.view(-1, 3).to(gaussians.means.device), threshold)
-    return colors.view(size[1], size[0], -1)
-
-
 def _weights(means: Tensor, cholesky: Tensor, points: Tensor) -> Tensor:
     """exp(-|L^-1 (p - mean)|^2 / 2) of every point and Gaussian [P, N]."""
     centers, weights, factor = ops.slice_gaussians(means, cholesky, points[:, 2])

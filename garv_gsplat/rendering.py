@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from garv_gsplat.gaussians import VideoGaussians, affine_map
+from garv_gsplat.grids import check_plane, check_size
 from garv_gsplat.motion import maps_at, pixel_maps
 from garv_gsplat.ops import PairBudget, accumulate
 from garv_gsplat.volume import Box
@@ -98,9 +98,7 @@ def view_volume(
     axes = (*_IMAGE_AXES[axis], axis)
     ranges = [crop.range(a) for a in axes[:2]] + [(0.0, 1.0)]
     native = [resolution[a] * (high - low) for a, (low, high) in zip(axes, ranges)]
-    width, height = map(operator.index, size or (max(1, round(native[0])), max(1, round(native[1]))))
-    if width < 1 or height < 1:
-        raise ValueError(f"size must be at least 1x1, got {width}x{height}")
+    width, height = check_size(size or (max(1, round(native[0])), max(1, round(native[1]))))
     counts = (width, height, resolution[axis])
     matrix = [[0.0] * 3 for _ in range(3)]
     for row, (name, count, (low, high)) in enumerate(zip(axes, counts, ranges)):
@@ -135,21 +133,14 @@ def view_plane(
     """
     if gaussians.info.motion is not None:
         raise ValueError("the plane of the frames moves: VideoDecoder.slice_plane draws planes across time")
-    width, height = map(operator.index, size)
-    if width < 1 or height < 1:
-        raise ValueError(f"size must be at least 1x1, got {width}x{height}")
-    if not len(origin) == len(u) == len(v) == 3:
-        raise ValueError(f"origin, u and v must be (x, y, t) each, got {origin}, {u} and {v}")
-    origin, u, v = (torch.tensor([float(n) for n in point], dtype=torch.float64) for point in (origin, u, v))
-    normal, lengths = torch.linalg.cross(u, v), (u.norm(), v.norm())
-    if not normal.norm() > 1e-6 * lengths[0] * lengths[1] > 0 or not origin.isfinite().all():
-        raise ValueError(f"u and v must span a plane, got steps {u.tolist()} and {v.tolist()} from {origin.tolist()}")
+    (width, height), (origin, u, v) = check_size(size), check_plane(origin, u, v)
+    normal = torch.linalg.cross(u, v)
     inverse = torch.linalg.inv(torch.stack([u, v, normal / normal.norm()], 1))
     info = gaussians.info
     matrix = inverse * torch.tensor([info.width, info.height, info.frames])
     offset = torch.tensor([0.5, 0.5, 0.0]) - inverse @ (origin + 0.5)
     means, cholesky = affine_map(gaussians.means, gaussians.cholesky, matrix.tolist(), offset.tolist())
-    cholesky, colors = _low_pass(cholesky, gaussians.colors, [float(length) for length in lengths])
+    cholesky, colors = _low_pass(cholesky, gaussians.colors, [float(step.norm()) for step in (u, v)])
     return VolumeView(means, cholesky, colors, color_cutoffs(colors, tau), width, height, 1)
 
 

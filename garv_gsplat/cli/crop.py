@@ -37,9 +37,9 @@ class Crop:
         from garv_gsplat.cli.display import progress_bars, result, tell
         from garv_gsplat.cli.selection import chosen_frames, keep_source
         from garv_gsplat.codec import DEFAULT_STEP, REACH_TAU, GarvFile, encode, save
+        from garv_gsplat.grids import check_crop
         from garv_gsplat.motion import box_in_plane, pixel_maps
         from garv_gsplat.regions import crop_gaussians, crop_info, pull_in
-        from garv_gsplat.views import check_crop
         from garv_gsplat.volume import Box
 
         keep_source(self.output, self.file)
