@@ -103,6 +103,14 @@ def points_in_plane(info: VideoInfo, points: Tensor) -> Tensor:
     return torch.cat([apply(back, points[:, :2]), points[:, 2:]], 1)
 
 
+def magnification(info: VideoInfo) -> float:
+    """By how much larger frames show areas than they are in the Gaussians' plane, on average."""
+    if info.motion is None:
+        return 1.0
+    xx, xy, yx, yy = torch.tensor(info.motion, dtype=torch.float64)[:, :4].unbind(1)
+    return float((xx * yy - xy * yx).mean())
+
+
 def part_of(info: VideoInfo, low: Sequence[int], high: Sequence[int]) -> tuple[tuple[float, ...], ...] | None:
     """The motion of the part of a video from pixel and frame `low` to below `high`: both planes begin at its corner."""
     if info.motion is None:

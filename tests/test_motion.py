@@ -7,12 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from garv_gsplat import GarvFile, Region, VideoDecoder, load, mix, rasterization
+from garv_gsplat import GarvFile, VideoDecoder, load, rasterization
 from garv_gsplat.codec import encode
 from garv_gsplat.grids import NATIVE, boxes
-from garv_gsplat.mixing import mix_files
 from garv_gsplat.motion import after, apply, box_in_plane, inverse, maps_at, pixel_maps, points_in_plane, unit_maps
-from garv_gsplat.regions import pull_in
 from garv_gsplat.volume import Box
 from tests.motion_truth import INFO, frame_of, moving, still_at
 
@@ -137,32 +135,6 @@ def test_points_and_planes(gaussians, decoder):
     assert close(leaning, torch.stack(rows), 1e-3)
 
 
-# Parts and mixes
-
-
-def test_a_cropped_decoder_shows_the_part(gaussians, decoder):
-    part = decoder.cropped(Box.from_pixels(INFO, 30, 11, 40, 33, 2, 6))
-    assert len(part) == 4 and part.metadata.width == 40
-    for k in range(4):
-        assert close(part[k], frame_of(gaussians, k + 2)[11:44, 30:70])
-    coded = encode(pull_in(part._views.source.source), step=1e-3)
-    stored = VideoDecoder(coded, device="cpu", dimension_order="NHWC")
-    assert close(stored[1], frame_of(gaussians, 3)[11:44, 30:70], 2 * ERROR)
-
-
-def test_mixes_follow_the_frames(gaussians):
-    low = replace(moving(seed=1), info=gaussians.info)
-    region = Region([Box.from_pixels(INFO, 30, 16, 24, 24)])
-    mixed = mix(gaussians, low, region, feather=1.0)
-    for k in (1, 6):
-        inside, outside = frame_of(gaussians, k), frame_of(low, k)
-        shown = frame_of(mixed, k)
-        near_high = (shown - inside)[24:32, 38:46].abs().mean()
-        assert near_high < 0.3 * (shown - outside)[24:32, 38:46].abs().mean()
-    with pytest.raises(ValueError, match="fitted with other motion"):
-        mix(gaussians, replace(low, info=INFO), region)
-
-
 # Files
 
 
@@ -172,15 +144,6 @@ def test_files_keep_the_motion(gaussians, codec):
     assert load(data).info == gaussians.info
     assert GarvFile(data).version == 2
     assert GarvFile(encode(still_at(gaussians, 3))).version == 1
-
-
-def test_files_of_one_plane_are_mixed_and_others_not(gaussians):
-    low = replace(moving(seed=1), info=gaussians.info)
-    region = Region([Box.from_pixels(INFO, 30, 16, 24, 24)])
-    files = [GarvFile(encode(each)) for each in (gaussians, low, replace(low, info=INFO))]
-    assert GarvFile(mix_files(files[:2], [region]).data).info == files[0].info
-    with pytest.raises(ValueError, match="fitted with other motion"):
-        mix_files(files[::2], [region])
 
 
 def test_a_box_in_the_plane_holds_what_frames_see(gaussians):
