@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from garv_gsplat.frame import Frame, FrameBatch
-from garv_gsplat.views import Views, Window, frames_at_once
+from garv_gsplat.grids import Window
+from garv_gsplat.views import Views, frames_at_once
 from garv_gsplat.volume import VideoInfo
 
 

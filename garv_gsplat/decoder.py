@@ -109,7 +109,7 @@ class VideoDecoder(FrameAccess):
 
         axis: "y" shows row y = `at`, columns x and rows t; "x" shows column x = `at`, columns t and rows y.
         at: counted from 0, with a fraction between two rows or columns.
-        size: (w, h) of the image, by default a pixel for each pixel and frame.
+        size: (w, h) of the image, by default a pixel for each pixel and frame. Smaller ones are antialiased.
 
         Raises ValueError for another axis and a row or column outside of the video.
         """
@@ -128,7 +128,8 @@ class VideoDecoder(FrameAccess):
 
         Pixel (i, j) shows the point origin + i u + j v. Points are (x, y, t) as pixel and frame numbers, so
         ``slice_plane((0, 0, 5), (1, 0, 0), (0, 1, 0), (W, H))`` is frame 5 and a u of (1, 0, 0.1) leans it into time.
-        Outside of the video the Gaussians go on as they fade. Longer steps than one are antialiased.
+        Outside of the video the Gaussians go on as they fade. Longer steps than one are antialiased, but where the
+        video's `motion` is kept apart: there the points are shown as they are.
 
         Raises ValueError for steps that span no plane.
         """

@@ -73,18 +73,27 @@ def after(outer: Tensor, inner: Tensor) -> Tensor:
     return torch.stack([*linear, a * p + b * q + x, c * p + d * q + y], -1)
 
 
+def seen_of_plane(maps: Tensor, times: Tensor, low: Sequence[float], high: Sequence[float]) -> Tensor:
+    """What frames at times [B], in slices, see of the Gaussians' plane in a window: its lowest and highest x, y [B, 4].
+
+    maps: of all frames [T, 6] in pixels. low, high: the window's corners x, y in pixels of the frames.
+    """
+    corners = maps.new_tensor([[x, y] for x in (low[0], high[0]) for y in (low[1], high[1])])
+    points = apply(inverse(maps_at(maps, times))[:, None], corners)
+    return torch.cat([points.amin(1), points.amax(1)], 1)
+
+
 def box_in_plane(maps: Tensor | None, low: Point, high: Point) -> tuple[Point, Point]:
     """What a box of frames' pixels, given by its lowest and highest x, y, t, may see of the Gaussians' plane.
 
-    maps: of all frames [T, 6], on the CPU. A pixel more on each side makes up for times between two frames.
+    maps: of all frames [T, 6], on the CPU. A pixel more on each side makes up for the way between two frames.
     """
     if maps is None:
         return low, high
-    first, last = (min(max(t - 0.5, 0.0), len(maps) - 1.0) for t in (low[2], high[2]))
-    seen = inverse(maps[math.floor(first) : math.ceil(last) + 1])
-    corners = maps.new_tensor([[x, y] for x in (low[0], high[0]) for y in (low[1], high[1])])
-    points = apply(seen[:, None], corners)
-    (x0, y0), (x1, y1) = points.amin((0, 1)).tolist(), points.amax((0, 1)).tolist()
+    between = torch.arange(math.ceil(low[2] - 0.5), math.floor(high[2] - 0.5) + 1).clamp(0, len(maps) - 1).unique()
+    times = torch.cat([maps.new_tensor([low[2], high[2]]), between + 0.5])
+    seen = seen_of_plane(maps, times, low, high)
+    (x0, y0), (x1, y1) = seen[:, :2].amin(0).tolist(), seen[:, 2:].amax(0).tolist()
     return (x0 - 1, y0 - 1, low[2]), (x1 + 1, y1 + 1, high[2])
 
 
@@ -92,6 +101,14 @@ def points_in_plane(info: VideoInfo, points: Tensor) -> Tensor:
     """Where points [P, 3] of frames, x, y, t in pixels and frames, lie in the Gaussians' plane at their times."""
     back = inverse(maps_at(pixel_maps(info, points.device), points[:, 2]).to(points))
     return torch.cat([apply(back, points[:, :2]), points[:, 2:]], 1)
+
+
+def magnification(info: VideoInfo) -> float:
+    """By how much larger frames show areas than they are in the Gaussians' plane, on average."""
+    if info.motion is None:
+        return 1.0
+    xx, xy, yx, yy = torch.tensor(info.motion, dtype=torch.float64)[:, :4].unbind(1)
+    return float((xx * yy - xy * yx).mean())
 
 
 def part_of(info: VideoInfo, low: Sequence[int], high: Sequence[int]) -> tuple[tuple[float, ...], ...] | None:

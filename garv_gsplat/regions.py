@@ -9,15 +9,26 @@ import torch
 from torch import Tensor
 
 from garv_gsplat import ops
-from garv_gsplat.gaussians import VideoGaussians, reach_of
+from garv_gsplat.gaussians import VideoGaussians, reach_of, scale_axes
 from garv_gsplat.gaze import Region
-from garv_gsplat.motion import apply, box_in_plane, maps_at, part_of, pixel_maps, points_in_plane
+from garv_gsplat.motion import (
+    after,
+    apply,
+    box_in_plane,
+    inverse,
+    maps_at,
+    part_of,
+    pixel_maps,
+    points_in_plane,
+    seen_of_plane,
+)
 from garv_gsplat.volume import Box, VideoInfo
 
 FEATHER = 3.5
 """standard deviations; of narrower bands the seam shows, wider ones take more Gaussians of both encodings"""
 _WIDE = 3  # times what is typical: less costs quality inside of regions, more outside; docs/mixing.md
 _POINTS_AT_ONCE = 64
+_SEEN = 1.0  # of the video's size from its middle, by frames of a part: what is wide may lie further out
 _FURTHEST = 1.49  # of the video's size from its middle; docs/format.md allows 1.5
 _GAUSSIANS_AT_ONCE = 1 << 15
 
@@ -67,12 +78,16 @@ def _crop_moving(
 def pull_in(gaussians: VideoGaussians) -> VideoGaussians:
     """The same video by Gaussians whose means a file can hold: no further out than the video's own size.
 
+    A plane that moves is first scaled and shifted so that all that frames see of it lies near the video's middle.
+
     A part of a video is reached by wide Gaussians from far away. Distance from the video's middle and variance are
     scaled by the same s < 1, which keeps the slope of log G in the middle; the colour makes up for its value there.
     Only the curvature grows, by 1 / s, which is little over the video's size where a Gaussian is much wider. First
     along a Gaussian's way through time, which leaves its picture at any one time as it is; then, if need be, all
     around.
     """
+    if gaussians.info.motion is not None:
+        gaussians = _placed(gaussians)
     means, cholesky, colors = (t.clone() for t in (gaussians.means, gaussians.cholesky, gaussians.colors))
     middle = means + (0.5 - means[:, 2:]) / cholesky[:, :1] * cholesky[:, [1, 2, 0]]  # where it is half way through
     way = means - middle
@@ -87,6 +102,23 @@ def pull_in(gaussians: VideoGaussians) -> VideoGaussians:
     s = torch.where(distance > 1.001 * _FURTHEST, _FURTHEST / distance, 1.0)  # 1 for what was pulled in before
     colors *= _weights(means, cholesky, torch.full_like(means[:1], 0.5))[0, :, None] ** (1 - s)
     return VideoGaussians(0.5 + s * (means - 0.5), cholesky * s.sqrt(), colors, gaussians.info)
+
+
+def _placed(gaussians: VideoGaussians) -> VideoGaussians:
+    """The same video in another plane, of which frames see nothing further from the middle than _SEEN allows."""
+    info = gaussians.info
+    maps = pixel_maps(info, size=(1, 1)).double()
+    seen = seen_of_plane(maps, torch.arange(info.frames) + 0.5, (0, 0), (1, 1))
+    low, high = seen[:, :2].amin(0), seen[:, 2:].amax(0)
+    if ((low - 0.5).abs().maximum((high - 0.5).abs()) <= _SEEN).all():
+        return gaussians
+    scale = (2 * _SEEN / (high - low)).clamp(max=1)
+    x, y = offset = 0.5 - scale * (low + high) / 2
+    (xx, yy), zero = scale, torch.zeros(())
+    motion = after(maps, inverse(torch.stack([xx, zero, zero, yy, x, y])))
+    means, cholesky = scale_axes(gaussians.means, gaussians.cholesky, (float(xx), float(yy), 1.0))
+    means = means + torch.nn.functional.pad(offset, (0, 1)).to(means)
+    return VideoGaussians(means, cholesky, gaussians.colors, replace(info, motion=tuple(map(tuple, motion.tolist()))))
 
 
 def mix(high: VideoGaussians, low: VideoGaussians, region: Region, feather: float = FEATHER) -> VideoGaussians:
@@ -123,24 +155,30 @@ def weights_in(region: Region, gaussians: VideoGaussians, spread: Tensor, feathe
 
 
 def _as_seen(gaussians: VideoGaussians) -> tuple[Tensor, Tensor]:
-    """Means and Cholesky factors in the unit cube. Of a plane that moves they are where frames see them at their mean
+    """Means and Cholesky factors in the unit cube. Of a plane that moves they are those that frames see at their mean
     time, moving as they do from a standard deviation of time before it to one after it."""
     info, means, cholesky = gaussians.info, gaussians.means, gaussians.cholesky
     if info.motion is None:
         return means, cholesky
     maps = pixel_maps(info, means.device, (1, 1))
     way = cholesky[:, [1, 2, 0]]
-    before, middle, after = (
+    before, middle, later = (
         apply(maps_at(maps, info.frames * places[:, 2]).to(places), places[:, :2])
         for places in (means - way, means, means + way)
     )
-    seen = torch.cat([cholesky[:, :1], (after - before) / 2, cholesky[:, 3:]], 1)
-    return torch.cat([middle, means[:, 2:]], 1), seen
+    xx, xy, yx, yy = maps_at(maps, info.frames * means[:, 2]).to(means)[:, :4].unbind(1)
+    a, b, c = cholesky[:, 3:].unbind(1)
+    across, down = (xx * a + xy * b, xy * c), (yx * a + yy * b, yy * c)  # rows of the map times the factor, which a
+    wide = torch.hypot(*across)  # rotation of its columns makes triangular again
+    skew = (across[0] * down[0] + across[1] * down[1]) / wide
+    factor = torch.stack([wide, skew, (xx * yy - xy * yx) * a * c / wide], 1)
+    return torch.cat([middle, means[:, 2:]], 1), torch.cat([cholesky[:, :1], (later - before) / 2, factor], 1)
 
 
 def spread_of(gaussians: VideoGaussians) -> Tensor:
-    """The Gaussians' typical standard deviations along x, y and t [3]: geometric means, in the unit cube."""
-    return ops.typical_spread(gaussians.cholesky)
+    """The Gaussians' typical standard deviations along x, y and t [3], as frames see them: geometric means, in the unit
+    cube."""
+    return ops.typical_spread(_as_seen(gaussians)[1])
 
 
 def check_one_video(infos: Sequence[VideoInfo]) -> None:
@@ -181,27 +219,6 @@ def colors_at(gaussians: VideoGaussians, points: Tensor, threshold: float) -> Te
             weights = _weights(means[part], cholesky[part], points[some])
             colors[some] += (weights[..., None] * gaussians.colors[part]).sum(1)
     return colors
-
-
-def plane_at_points(
-    gaussians: VideoGaussians,
-    origin: Sequence[float],
-    u: Sequence[float],
-    v: Sequence[float],
-    size: tuple[int, int],
-    threshold: float,
-) -> Tensor:
-    """The plane [height, width, C] whose pixel (i, j) is `colors_at` the point origin + i u + j v; not antialiased.
-
-    Raises ValueError for steps that span no plane.
-    """
-    steps = torch.tensor([[*u], [*v]], dtype=torch.float64)
-    if not torch.linalg.cross(*steps).norm() > 1e-6 * steps.norm(dim=1).prod() > 0:
-        raise ValueError(f"u and v must span a plane, got steps {[*u]} and {[*v]}")
-    j, i = torch.meshgrid(torch.arange(size[1]), torch.arange(size[0]), indexing="ij")
-    points = steps.new_tensor([*origin]) + i[..., None] * steps[0] + j[..., None] * steps[1]
-    colors = colors_at(gaussians, points.view(-1, 3).to(gaussians.means.device), threshold)
-    return colors.view(size[1], size[0], -1)
 
 
 def _weights(means: Tensor, cholesky: Tensor, points: Tensor) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,7 +10,8 @@ import torch
 from torch import Tensor
 
 from garv_gsplat.gaussians import VideoGaussians, affine_map
-from garv_gsplat.motion import maps_at, pixel_maps
+from garv_gsplat.grids import check_plane, check_size
+from garv_gsplat.motion import inverse, maps_at, pixel_maps
 from garv_gsplat.ops import PairBudget, accumulate
 from garv_gsplat.volume import Box
 
@@ -98,9 +98,7 @@ def view_volume(
     axes = (*_IMAGE_AXES[axis], axis)
     ranges = [crop.range(a) for a in axes[:2]] + [(0.0, 1.0)]
     native = [resolution[a] * (high - low) for a, (low, high) in zip(axes, ranges)]
-    width, height = map(operator.index, size or (max(1, round(native[0])), max(1, round(native[1]))))
-    if width < 1 or height < 1:
-        raise ValueError(f"size must be at least 1x1, got {width}x{height}")
+    width, height = check_size(size or (max(1, round(native[0])), max(1, round(native[1]))))
     counts = (width, height, resolution[axis])
     matrix = [[0.0] * 3 for _ in range(3)]
     for row, (name, count, (low, high)) in enumerate(zip(axes, counts, ranges)):
@@ -113,7 +111,8 @@ def view_volume(
         offset = [0.0] * 3
     means, cholesky = affine_map(gaussians.means, gaussians.cholesky, matrix, offset)
     shrink = [n / count for n, count in zip(native[:2], counts[:2])]
-    cholesky, colors = _low_pass(cholesky, gaussians.colors, shrink)
+    seen = maps_at(maps, means[:, 2].detach())  # as at a Gaussian's mean time, for it may be seen through many maps
+    cholesky, colors = _low_pass(cholesky, gaussians.colors, shrink, seen)
     return VolumeView(means, cholesky, colors, color_cutoffs(colors, tau), *counts, maps)
 
 
@@ -135,21 +134,14 @@ def view_plane(
     """
     if gaussians.info.motion is not None:
         raise ValueError("the plane of the frames moves: VideoDecoder.slice_plane draws planes across time")
-    width, height = map(operator.index, size)
-    if width < 1 or height < 1:
-        raise ValueError(f"size must be at least 1x1, got {width}x{height}")
-    if not len(origin) == len(u) == len(v) == 3:
-        raise ValueError(f"origin, u and v must be (x, y, t) each, got {origin}, {u} and {v}")
-    origin, u, v = (torch.tensor([float(n) for n in point], dtype=torch.float64) for point in (origin, u, v))
-    normal, lengths = torch.linalg.cross(u, v), (u.norm(), v.norm())
-    if not normal.norm() > 1e-6 * lengths[0] * lengths[1] > 0 or not origin.isfinite().all():
-        raise ValueError(f"u and v must span a plane, got steps {u.tolist()} and {v.tolist()} from {origin.tolist()}")
-    inverse = torch.linalg.inv(torch.stack([u, v, normal / normal.norm()], 1))
+    (width, height), (origin, u, v) = check_size(size), check_plane(origin, u, v)
+    normal = torch.linalg.cross(u, v)
+    carry = torch.linalg.inv(torch.stack([u, v, normal / normal.norm()], 1))
     info = gaussians.info
-    matrix = inverse * torch.tensor([info.width, info.height, info.frames])
-    offset = torch.tensor([0.5, 0.5, 0.0]) - inverse @ (origin + 0.5)
+    matrix = carry * torch.tensor([info.width, info.height, info.frames])
+    offset = torch.tensor([0.5, 0.5, 0.0]) - carry @ (origin + 0.5)
     means, cholesky = affine_map(gaussians.means, gaussians.cholesky, matrix.tolist(), offset.tolist())
-    cholesky, colors = _low_pass(cholesky, gaussians.colors, [float(length) for length in lengths])
+    cholesky, colors = _low_pass(cholesky, gaussians.colors, [float(step.norm()) for step in (u, v)])
     return VolumeView(means, cholesky, colors, color_cutoffs(colors, tau), width, height, 1)
 
 
@@ -162,18 +154,23 @@ def color_cutoffs(colors: Tensor, tau: float) -> Tensor:
     return 2 * (colors.detach().abs().amax(1) * (255 / tau)).log()
 
 
-def _low_pass(cholesky: Tensor, colors: Tensor, shrink: Sequence[float]) -> tuple[Tensor, Tensor]:
+def _low_pass(
+    cholesky: Tensor, colors: Tensor, shrink: Sequence[float], seen: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Average over the source pixels that one output pixel covers, `shrink` of them along columns and rows.
 
-    n samples 1/n apart have variance (1 - 1/n^2) / 12; it is added to the slices' covariance.
+    n samples 1/n apart have variance (1 - 1/n^2) / 12; it is added to the slices' covariance. seen: the maps [N, 6]
+    that Gaussians are seen through, behind which output pixels lie.
     """
     fx, fy = ((1 - 1 / n**2) / 12 if n > 1 + 1e-6 else 0.0 for n in shrink)
     if fx == fy == 0:
         return cholesky, colors
+    xx, xy, yx, yy = (1.0, 0.0, 0.0, 1.0) if seen is None else inverse(seen)[:, :4].unbind(1)
     depth, (a, b, c) = cholesky[:, :3], cholesky[:, 3:].unbind(1)
-    wide_a = (a**2 + fx).sqrt()
-    wide_b = a * b / wide_a
-    # c^2 + b^2 + fy - wide_b^2, with b^2 - wide_b^2 in a form that does not cancel
-    wide_c = (c**2 + fy + b**2 * fx / wide_a**2).sqrt()
+    wide_a = (a**2 + fx * xx**2 + fy * xy**2).sqrt()
+    wide_b = (a * b + fx * xx * yx + fy * xy * yy) / wide_a
+    # the determinants of the sum and of the old covariance differ by terms of which none is negative, so none cancels
+    more = fx * (a * yx - b * xx) ** 2 + fy * (a * yy - b * xy) ** 2 + fx * fy * (xx * yy - xy * yx) ** 2
+    wide_c = (c**2 + more / wide_a**2).sqrt()
     widened = torch.stack([wide_a, wide_b, wide_c], 1)
     return torch.cat([depth, widened], 1), colors * ((a * c) / (wide_a * wide_c))[:, None]

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import math
-import operator
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from fractions import Fraction
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from garv_gsplat.codec import GarvFile
 from garv_gsplat.gaussians import VideoGaussians
+from garv_gsplat.grids import NATIVE, Grid, Window, boxes, check_plane, check_size, place
 from garv_gsplat.loading import LazyGaussians
 from garv_gsplat.motion import Point, box_in_plane, pixel_maps
 from garv_gsplat.ops import ListBudget, PairBudget, can_record
 from garv_gsplat.packing import PackedVolume, draw_channels, join_volumes, pack_channels
-from garv_gsplat.regions import crop_gaussians, crop_info, plane_at_points
+from garv_gsplat.regions import colors_at, crop_gaussians, crop_info
 from garv_gsplat.rendering import VolumeView, view_plane, view_volume
 from garv_gsplat.replay import FrameReplay
 from garv_gsplat.volume import Box, VideoInfo
@@ -31,57 +30,6 @@ _PACKED_ON_DEVICE = 1 << 18  # Gaussians at a time
 _KEPT = 8  # views; a crop that moves by pixels of half the size needs four
 
 View = TypeVar("View")
-
-Window = tuple[int, int, int, int]
-"""left, top, width, height in pixels"""
-
-
-class Grid(NamedTuple):
-    """The pixels of a video that was scaled: `scale` of them for each of its own, the first one `shift` further on."""
-
-    scale: tuple[float, float]
-    """along x and y"""
-    shift: tuple[float, float]
-    """in pixels of the grid, from 0 to below 1"""
-
-
-NATIVE = Grid((1.0, 1.0), (0.0, 0.0))
-"""the video's own pixels"""
-
-
-def place(info: VideoInfo, crop: Window | None, size: tuple[int, int] | None) -> tuple[Grid, Window]:
-    """The grid whose pixels show `crop` at `size`, and where on it they lie.
-
-    Crops of one scale share a grid, those of the video's own scale all do. Raises ValueError for a crop that is empty
-    or leaves the video, and for a size below 1x1; TypeError for what are no whole numbers.
-    """
-    if crop is None and size is None:
-        return NATIVE, (0, 0, info.width, info.height)
-    crop = check_crop(info, crop or (0, 0, info.width, info.height))
-    size = _whole_numbers("size", size or crop[2:], "(w, h)")
-    if min(size) < 1:
-        raise ValueError(f"size must be at least 1x1, got {size[0]}x{size[1]}")
-    scale = tuple(Fraction(n, m) for n, m in zip(size, crop[2:]))
-    start = [n * s for n, s in zip(crop[:2], scale)]
-    grid = Grid(tuple(map(float, scale)), tuple(float(n % 1) for n in start))
-    return grid, (int(start[0]), int(start[1]), *size)
-
-
-def check_crop(info: VideoInfo, crop: Sequence[int]) -> Window:
-    """`crop` as whole numbers. Raises ValueError where it is empty or leaves the video."""
-    x, y, width, height = crop = _whole_numbers("crop", crop, "(x, y, w, h)")
-    if width < 1 or height < 1:
-        raise ValueError(f"crop must hold a pixel, got {crop}: width and height are at least 1")
-    if x < 0 or y < 0 or x + width > info.width or y + height > info.height:
-        raise ValueError(f"crop {crop} leaves the video: x + w is 0 to {info.width}, y + h is 0 to {info.height}")
-    return crop
-
-
-def _whole_numbers(name: str, values: Sequence[int], form: str) -> tuple[int, ...]:
-    values = tuple(map(operator.index, values))
-    if len(values) != form.count(",") + 1:
-        raise ValueError(f"{name} must be {form}, got {values}")
-    return values
 
 
 class FrameView:
@@ -161,7 +109,7 @@ class Views:
         """What frames are drawn from, and where on it they lie; all that they need is read at once."""
         grid, window = place(self.info, crop, size)
         with self._lock:
-            self.source.reach(box_in_plane(self._maps, *box) for box in _boxes(frames, grid, window))
+            self.source.reach(boxes(frames, grid, window, self._maps))
             return self._keep(grid, lambda shown, before: self._frame_view(grid, shown, before)), window
 
     def _frame_view(self, grid: Grid, shown: int, before: FrameView | None) -> FrameView:
@@ -169,12 +117,11 @@ class Views:
         volumes = self._packed(lambda part: _through(grid, part, self._tau), _PACKED_ON_DEVICE, shown, before)
         return FrameView(_size(self.info), volumes, alone=grid == NATIVE and can_record(self._device))
 
-    def _scan_view(self, axis: str, size: tuple[int, int] | None, shown: int, before: FrameView | None) -> FrameView:
+    def _scan_view(self, axis: str, size: tuple[int, int], shown: int, before: FrameView | None) -> FrameView:
         def carry(part: VideoGaussians) -> VolumeView:
             return view_volume(part, size=size, axis=axis, tau=self._tau)
 
-        across = {"x": (self.info.frames, self.info.height), "y": (self.info.width, self.info.frames)}[axis]
-        return FrameView(size or across, self._packed(carry, math.inf, shown, before), alone=can_record(self._device))
+        return FrameView(size, self._packed(carry, math.inf, shown, before), alone=can_record(self._device))
 
     @torch.no_grad()
     def _packed(
@@ -212,7 +159,8 @@ class Views:
             raise ValueError(f'axis must be "x" or "y", got {axis!r}; get_frame_at slices across time')
         if not 0 <= at <= limit - 1:
             raise ValueError(f"{axis} = {at} is not in the video: {axis} is 0 to {limit - 1}")
-        size = None if size is None else _whole_numbers("size", size, "(w, h)")
+        native = {"x": (self.info.frames, self.info.height), "y": (self.info.width, self.info.frames)}[axis]
+        size = check_size(size or native)
         if self._maps is not None:
             return self._scan_by_frames(axis, at, size, dtype)
         low, high = [0.0, 0.0, 0.0], [float(self.info.width), float(self.info.height), float(self.info.frames)]
@@ -222,22 +170,24 @@ class Views:
             view = self._keep((axis, size), lambda *made: self._scan_view(axis, size, *made))
         return view.draw(self._positions([at]), (0, 0, *view.size), dtype)[0]
 
-    def _scan_by_frames(self, axis: str, at: float, size: tuple[int, int] | None, dtype: torch.dtype) -> Tensor:
+    def _scan_by_frames(self, axis: str, at: float, size: tuple[int, int], dtype: torch.dtype) -> Tensor:
         """`scan` of a plane that moves: a row or a column of the frame at every moment."""
         width, height, count = *_size(self.info), self.info.frames
         if axis == "y":
-            across, moments = size or (width, count)
+            across, moments = size
             grid, window = Grid((across / width, 1.0), (0.0, at % 1)), (0, int(at), across, 1)
         else:
-            moments, across = size or (count, height)
+            moments, across = size
             grid, window = Grid((1.0, across / height), (at % 1, 0.0)), (int(at), 0, 1, across)
-        frames = [(k + 0.5) * count / moments - 0.5 for k in range(moments)]
+        each = math.ceil(count / moments)  # moments that are averaged where fewer are shown than there are frames
+        frames = [(k + 0.5) * count / (each * moments) - 0.5 for k in range(each * moments)]
         with self._lock:
-            self.source.reach(box_in_plane(self._maps, *box) for box in _boxes(frames, grid, window))
+            self.source.reach(boxes(frames, grid, window, self._maps))
             view = self._keep(grid, lambda *made: self._frame_view(grid, *made))
-        parts = [frames[start : start + _MAX_FRAMES] for start in range(0, moments, _MAX_FRAMES)]
-        rows = torch.cat([view.draw(self._positions(part), window, dtype) for part in parts])
-        return rows[:, 0] if axis == "y" else rows[:, :, 0].transpose(0, 1)
+        parts = [frames[start : start + _MAX_FRAMES] for start in range(0, len(frames), _MAX_FRAMES)]
+        lines = torch.cat([view.draw(self._positions(part), window, torch.float32) for part in parts])
+        lines = _convert(lines.view(moments, each, across, -1).mean(1), dtype)
+        return lines if axis == "y" else lines.transpose(0, 1)
 
     @torch.no_grad()
     def plane(
@@ -248,16 +198,19 @@ class Views:
         size: Sequence[int],
         dtype: torch.dtype,
     ) -> Tensor:
-        """The plane [height, width, C] that `view_plane` describes."""
+        """The plane [height, width, C] that `view_plane` describes; of a plane of frames that moves, its points."""
         _check_dtype(dtype)
-        size = _whole_numbers("size", size, "(w, h)")
+        size, (start, *steps) = check_size(size), check_plane(origin, u, v)
         corners = [
             [o + i * a + j * b for o, a, b in zip(origin, u, v)] for i in (-1, size[0]) for j in (-1, size[1])
         ]  # and a step more all around, which is as far as antialiasing looks
         low, high = (tuple(f(n) + 0.5 for n in zip(*corners)) for f in (min, max))
         gaussians = self.reaching(low, high)
         if self._maps is not None:
-            return _convert(plane_at_points(gaussians, origin, u, v, size, self._tau / 255), dtype)
+            j, i = torch.meshgrid(torch.arange(size[1]), torch.arange(size[0]), indexing="ij")
+            points = start + i[..., None] * steps[0] + j[..., None] * steps[1]
+            colors = colors_at(gaussians, points.view(-1, 3).to(self._device), self._tau / 255)
+            return _convert(colors.view(size[1], size[0], -1), dtype)
         view = view_plane(gaussians, origin, u, v, size, tau=self._tau)
         return _convert(view.render(self._positions([-0.5]), self._plane_budget)[0], dtype)
 
@@ -302,19 +255,6 @@ def _convert(images: Tensor, dtype: torch.dtype) -> Tensor:
     """Sums of Gaussians as images show them: uint8, or floats from 0 to 1."""
     images = images.clamp(0, 1)
     return (255 * images).round().to(dtype) if dtype == torch.uint8 else images.to(dtype)
-
-
-def _boxes(frames: Sequence[float], grid: Grid, window: Window) -> Iterator[tuple[Point, Point]]:
-    """Boxes around the frames' pixels, and one pixel of the grid more, which is as far as antialiasing looks."""
-    spans = [
-        ((start + shift - 1) / scale, (start + shift + count + 1) / scale)
-        for start, count, scale, shift in zip(window[:2], window[2:], *grid)
-    ]
-    (x0, x1), (y0, y1) = spans
-    if isinstance(frames, range) and len(frames) and frames.step == 1:
-        yield (x0, y0, frames[0] + 0.5), (x1, y1, frames[-1] + 0.5)
-    else:
-        yield from (((x0, y0, frame + 0.5), (x1, y1, frame + 0.5)) for frame in frames)
 
 
 def _size(info: VideoInfo) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from garv_gsplat import VideoGaussians, VideoInfo, rasterization
 from garv_gsplat.codec import rounded_motion
 from garv_gsplat.gaussians import affine_map
-from garv_gsplat.motion import maps_at, pixel_maps, unit_maps
+from garv_gsplat.motion import after, maps_at, pixel_maps, unit_maps
 
 INFO = VideoInfo(96, 64, 8)
 
@@ -44,3 +44,22 @@ def frame_of(gaussians: VideoGaussians, frame: float, **view) -> Tensor:
     """A frame [H, W, C], by number, with nothing culled."""
     image = rasterization(still_at(gaussians, frame), [(frame + 0.5) / gaussians.info.frames], tau=0.0, **view)
     return image[0].clamp(0, 1)
+
+
+def in_plane(gaussians: VideoGaussians, scale: tuple[float, float]) -> VideoGaussians:
+    """A video in a plane that is scaled about its middle: through maps that make up for it, frames look as before."""
+    matrix = [[scale[0], 0, 0], [0, scale[1], 0], [0, 0, 1]]
+    means, cholesky = affine_map(gaussians.means, gaussians.cholesky, matrix, [0.5 - n / 2 for n in scale] + [0])
+    back = torch.tensor([1 / scale[0], 0, 0, 1 / scale[1], *(0.5 - 0.5 / n for n in scale)], dtype=torch.float64)
+    before = gaussians.info.motion or ((1.0, 0.0, 0.0, 1.0, 0.0, 0.0),) * gaussians.info.frames
+    motion = after(torch.tensor(before, dtype=torch.float64), back).tolist()
+    info = replace(gaussians.info, motion=tuple(map(tuple, motion)))
+    return VideoGaussians(means, cholesky, gaussians.colors, info)
+
+
+def panning(way: float, n: int = 1000) -> VideoGaussians:
+    """A camera that goes `way` times the picture's width from left to right."""
+    gaussians = moving(n)
+    motion = tuple((1.0, 0.0, 0.0, 1.0, way * (0.5 - k / 7), 0.0) for k in range(8))
+    means = (gaussians.means - 0.5) * torch.tensor([(1.2 + way) / 1.8, 1, 1]) + 0.5
+    return VideoGaussians(means, gaussians.cholesky, gaussians.colors, replace(INFO, motion=motion))

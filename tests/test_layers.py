@@ -21,7 +21,8 @@ ALLOWED: dict[str, set[str]] = {
     "video": {"volume"},
     "gaussians": {"volume", "ops"},
     "motion": {"volume"},
-    "rendering": {"motion", "gaussians", "volume", "ops"},
+    "grids": {"motion", "volume"},
+    "rendering": {"grids", "motion", "gaussians", "volume", "ops"},
     "packing": {"motion", "gaussians", "ops"},
     "codec": {"gaussians", "volume", "ops"},
     "fitting": {"rendering", "codec", "video", "metrics", "motion", "gaussians", "volume", "ops"},
@@ -31,8 +32,11 @@ ALLOWED: dict[str, set[str]] = {
     "regions": {"gaze", "motion", "gaussians", "volume", "ops"},
     "mixing": {"regions", "gaze", "codec", "gaussians", "volume"},
     "loading": {"codec", "motion", "gaussians"},
-    "views": {"loading", "codec", "rendering", "regions", "replay", "packing", "motion", "gaussians", "volume", "ops"},
-    "access": {"views", "frame", "volume"},
+    "views": {
+        *("loading", "codec", "rendering", "regions", "replay", "packing", "grids", "motion", "gaussians", "volume"),
+        "ops",
+    },
+    "access": {"views", "grids", "frame", "volume"},
     "decoder": {"access", "regions", "views", "codec", "rendering", "gaussians", "volume"},
     "measuring": {"decoder", "codec", "metrics"},
     "encoding": {"measuring", "fitting", "codec", "video"},
@@ -40,7 +44,7 @@ ALLOWED: dict[str, set[str]] = {
     "bench": {"decoder", "fitting", "codec", "rendering", "packing", "motion", "gaussians", "volume", "ops", PACKAGE},
     "cli": {
         *("bench", "comparing", "encoding", "measuring", "fitting", "codec", "video"),
-        *("decoder", "views", "mixing", "gaze", "regions", "rendering", "motion", "ops", "volume"),
+        *("decoder", "grids", "mixing", "gaze", "regions", "rendering", "motion", "ops", "volume"),
         PACKAGE,
     },
     "plugin": {

@@ -7,11 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from garv_gsplat import GarvFile, Region, VideoDecoder, load, mix, rasterization
+from garv_gsplat import GarvFile, VideoDecoder, load, rasterization
 from garv_gsplat.codec import encode
-from garv_gsplat.mixing import mix_files
-from garv_gsplat.motion import after, apply, inverse, maps_at, pixel_maps, unit_maps
-from garv_gsplat.regions import pull_in
+from garv_gsplat.grids import NATIVE, boxes
+from garv_gsplat.motion import after, apply, box_in_plane, inverse, maps_at, pixel_maps, points_in_plane, unit_maps
 from garv_gsplat.volume import Box
 from tests.motion_truth import INFO, frame_of, moving, still_at
 
@@ -90,22 +89,39 @@ def test_frames_at_once_and_one_by_one(decoder):
 
 @pytest.mark.parametrize(("axis", "at"), [("y", 20), ("y", 33.5), ("x", 40), ("x", 70.25)])
 def test_line_scans(gaussians, decoder, axis, at):
-    low, high = int(at), int(at) + (at % 1 > 0)
-    found = decoder.line_scan(axis, at, dtype=torch.float32)
-    frames = [decoder.get_frame_at(k, dtype=torch.float32).data for k in range(8)]
-    if at % 1 == 0:
-        rows = torch.stack([frame[low] if axis == "y" else frame[:, low] for frame in frames], 0 if axis == "y" else 1)
-        assert (found - rows).abs().max() < 1e-3  # what is culled in one window and not in another
-    points = torch.tensor([[k, at, 3.0] if axis == "y" else [at, k, 3.0] for k in range(96 if axis == "y" else 64)])
-    assert close(found[3] if axis == "y" else found[:, 3], decoder.sample(points).double())
-    assert high <= (63 if axis == "y" else 95)
+    shift = {"x0": at % 1 / 96, "x1": 1 + at % 1 / 96} if axis == "x" else {"y0": at % 1 / 64, "y1": 1 + at % 1 / 64}
+    frames = torch.stack([frame_of(gaussians, k, crop=Box(**shift)) for k in range(8)])
+    wanted = frames[:, int(at)] if axis == "y" else frames[:, :, int(at)].transpose(0, 1)
+    for dtype in (torch.uint8, torch.float32):
+        assert close(decoder.line_scan(axis, at, dtype=dtype), wanted)
 
 
-def test_a_line_scan_of_another_size(decoder):
-    found = decoder.line_scan("y", 20, size=(48, 16), dtype=torch.float32)
-    assert found.shape == (16, 48, 3)
+def test_line_scans_of_other_sizes(gaussians, decoder):
+    longer = decoder.line_scan("y", 20, size=(48, 16), dtype=torch.float32)
     between = decoder.get_frame_at(2.25, size=(48, 64), dtype=torch.float32).data[20]
-    assert (found[5] - between).abs().max() < 1e-3  # (5 + 0.5) / 2 - 0.5
+    assert longer.shape == (16, 48, 3)
+    assert (longer[5] - between).abs().max() < 1e-3  # (5 + 0.5) / 2 - 0.5
+    shorter = decoder.line_scan("x", 40, size=(3, 64), dtype=torch.float32)
+    moments = [(k + 0.5) * 8 / 9 - 0.5 for k in range(3, 6)]  # three to each column, as 8 frames are more than twice 3
+    columns = torch.stack([frame_of(gaussians, moment)[:, 40] for moment in moments])
+    assert close(shorter[:, 1], columns.mean(0))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda decoder: decoder.line_scan("y", 3, size=(0, 5)), "size must be at least 1x1, got 0x5"),
+        (lambda decoder: decoder.line_scan("x", 3, size=(0, 5)), "size must be at least 1x1, got 0x5"),
+        (lambda decoder: decoder.line_scan("y", 64), "y is 0 to 63"),
+        (lambda decoder: decoder.slice_plane((0, 0, 5), (1, 0, 0), (2, 0, 0), (96, 64)), "must span a plane"),
+        (lambda decoder: decoder.slice_plane((0, 0), (1, 0, 0), (0, 1, 0), (96, 64)), "each, got"),
+        (lambda decoder: decoder.slice_plane((0, 0, 5), (1, 0, 0), (0, 1, 0), (96, 0)), "at least 1x1, got 96x0"),
+    ],
+)
+def test_slices_that_are_none_are_refused(gaussians, decoder, call, message):
+    for each in (decoder, VideoDecoder(still_at(gaussians, 3), device="cpu")):
+        with pytest.raises(ValueError, match=message):
+            call(each)
 
 
 def test_points_and_planes(gaussians, decoder):
@@ -114,34 +130,9 @@ def test_points_and_planes(gaussians, decoder):
     assert close(decoder.sample(points), torch.stack([wanted[20, 10], wanted[0, 95], wanted[63, 40]]), 1e-3)
     plane = decoder.slice_plane((0, 0, 5), (1, 0, 0), (0, 1, 0), (96, 64), dtype=torch.float32)
     assert close(plane, wanted, 1e-3)
-    with pytest.raises(ValueError, match="must span a plane"):
-        decoder.slice_plane((0, 0, 5), (1, 0, 0), (2, 0, 0), (96, 64))
-
-
-# Parts and mixes
-
-
-def test_a_cropped_decoder_shows_the_part(gaussians, decoder):
-    part = decoder.cropped(Box.from_pixels(INFO, 30, 11, 40, 33, 2, 6))
-    assert len(part) == 4 and part.metadata.width == 40
-    for k in range(4):
-        assert close(part[k], frame_of(gaussians, k + 2)[11:44, 30:70])
-    coded = encode(pull_in(part._views.source.source), step=1e-3)
-    stored = VideoDecoder(coded, device="cpu", dimension_order="NHWC")
-    assert close(stored[1], frame_of(gaussians, 3)[11:44, 30:70], 2 * ERROR)
-
-
-def test_mixes_follow_the_frames(gaussians):
-    low = replace(moving(seed=1), info=gaussians.info)
-    region = Region([Box.from_pixels(INFO, 30, 16, 24, 24)])
-    mixed = mix(gaussians, low, region, feather=1.0)
-    for k in (1, 6):
-        inside, outside = frame_of(gaussians, k), frame_of(low, k)
-        shown = frame_of(mixed, k)
-        near_high = (shown - inside)[24:32, 38:46].abs().mean()
-        assert near_high < 0.3 * (shown - outside)[24:32, 38:46].abs().mean()
-    with pytest.raises(ValueError, match="fitted with other motion"):
-        mix(gaussians, replace(low, info=INFO), region)
+    leaning = decoder.slice_plane((3, 10, 2), (1, 0, 0), (0, 1, 0.5), (90, 9), dtype=torch.float32)
+    rows = [frame_of(gaussians, 2 + 0.5 * j)[10 + j, 3:93] for j in range(9)]
+    assert close(leaning, torch.stack(rows), 1e-3)
 
 
 # Files
@@ -155,13 +146,23 @@ def test_files_keep_the_motion(gaussians, codec):
     assert GarvFile(encode(still_at(gaussians, 3))).version == 1
 
 
-def test_files_of_one_plane_are_mixed_and_others_not(gaussians):
-    low = replace(moving(seed=1), info=gaussians.info)
-    region = Region([Box.from_pixels(INFO, 30, 16, 24, 24)])
-    files = [GarvFile(encode(each)) for each in (gaussians, low, replace(low, info=INFO))]
-    assert GarvFile(mix_files(files[:2], [region]).data).info == files[0].info
-    with pytest.raises(ValueError, match="fitted with other motion"):
-        mix_files(files[::2], [region])
+def test_a_box_in_the_plane_holds_what_frames_see(gaussians):
+    maps = pixel_maps(gaussians.info)
+    for low, high in (((10.0, 5.0, 2.5), (40.0, 60.0, 2.5)), ((0.0, 0.0, 0.5), (96.0, 64.0, 6.2))):
+        first, last = (torch.tensor(end) for end in box_in_plane(maps, low, high))
+        points = torch.tensor(low) + torch.rand(500, 3) * (torch.tensor(high) - torch.tensor(low))
+        inside = points_in_plane(gaussians.info, points)
+        assert (inside >= first).all() and (inside <= last).all()
+    assert box_in_plane(None, low, high) == (low, high)
+
+
+def test_a_crop_of_a_long_pan_reads_little():
+    info = replace(INFO, motion=tuple((1.0, 0.0, 0.0, 1.0, 0.12 * (4 - k), 0.0) for k in range(8)))
+    maps = pixel_maps(info)
+    asked = [*boxes(range(8), NATIVE, (0, 0, 10, 10), maps)]
+    assert [low[2] for low, _ in asked] == [k + 0.5 for k in range(8)]
+    assert all(high[0] - low[0] < 12.1 for low, high in asked)
+    assert abs(asked[0][0][0] - (-1 - 0.12 * 4 * 96)) < 1e-3
 
 
 def test_what_is_read_is_enough(gaussians):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import sqrt
 from pathlib import Path
 
 import tyro
@@ -37,9 +38,9 @@ class Crop:
         from garv_gsplat.cli.display import progress_bars, result, tell
         from garv_gsplat.cli.selection import chosen_frames, keep_source
         from garv_gsplat.codec import DEFAULT_STEP, REACH_TAU, GarvFile, encode, save
-        from garv_gsplat.motion import box_in_plane, pixel_maps
+        from garv_gsplat.grids import check_crop
+        from garv_gsplat.motion import box_in_plane, magnification, pixel_maps
         from garv_gsplat.regions import crop_gaussians, crop_info, pull_in
-        from garv_gsplat.views import check_crop
         from garv_gsplat.volume import Box
 
         keep_source(self.output, self.file)
@@ -55,11 +56,12 @@ class Crop:
         with progress_bars() as bars:
             task = bars.add_task("cutting", total=2, note="reading")
             info, low, high = crop_info(file.info, box)
-            part = pull_in(
-                crop_gaussians(file.read(file.find(*box_in_plane(pixel_maps(file.info), low, high))), box, REACH_TAU)
-            )
+            read = file.read(file.find(*box_in_plane(pixel_maps(file.info), low, high)))
+            part = pull_in(crop_gaussians(read, box, REACH_TAU))
+            # Steps are for areas as the plane has them, which the part may have scaled down.
+            step = DEFAULT_STEP * _FINER * sqrt(magnification(info) / magnification(part.info))
             bars.update(task, advance=1, note="writing")
-            size = save(self.output, encode(part, step=DEFAULT_STEP * _FINER))
+            size = save(self.output, encode(part, step=step))
             bars.update(task, advance=1, note="")
         if file.tracks() is not None:
             tell("note: sound and subtitles are left out")

@@ -57,7 +57,7 @@ class Decode:
         from garv_gsplat.cli.selection import chosen_frames, keep_source, shown_info
         from garv_gsplat.codec import GarvFile
         from garv_gsplat.decoder import VideoDecoder
-        from garv_gsplat.views import place
+        from garv_gsplat.grids import place
 
         keep_source(self.output, self.file)
         if self.raw and self.output != STDOUT:

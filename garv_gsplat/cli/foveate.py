@@ -54,7 +54,7 @@ class Foveate:
 
     def _region(self, info: VideoInfo) -> Region:
         from garv_gsplat.gaze import Region
-        from garv_gsplat.views import check_crop
+        from garv_gsplat.grids import check_crop
         from garv_gsplat.volume import Box
 
         if self.regions is not None:

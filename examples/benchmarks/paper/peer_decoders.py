@@ -10,7 +10,7 @@ import av
 import torch
 
 import garv_gsplat as garv
-from garv_gsplat.views import Window
+from garv_gsplat.grids import Window
 
 
 class Decoder(Protocol):
