@@ -26,8 +26,8 @@ _CLEARLY = 0.9  # of the error of standing still: less is left by a step that fe
 _SCALES = (0.8, 1.25)  # of a step's map
 _LATER = 8  # frames from one to another that it is compared with, about as many as a Gaussian lives
 _LARGEST_ERROR = 30.0  # grey levels a pixel's error counts at most: what moves by itself decides nothing
-# Of the error without maps, to which maps must come. On clips that were fitted both ways, crops of 32 frames at 0.2 bpp,
-# those with less of either gained 0.1 to 2.6 dB; one with more of both, which stands still, gained 0.07.
+# Of the error without maps: with less of either, maps pay. Parts of ten clips, 32 frames at 0.2 bpp, were fitted both
+# ways: those with less of either gained 0.1 to 2.6 dB, but for one that lost 0.2; one with more of both gained 0.07.
 _OF_STRAIGHT, _OF_STILL = 0.975, 0.9
 _WIDEST = 2.6  # times the video's size: a file's means reach 1.5 sizes from the middle, less some for wide Gaussians
 _SMALLEST = 0.25  # the plane is not scaled down by more
