@@ -102,10 +102,11 @@ class Encode:
         saved: list[FitResult] = []
         try:
             with progress_bars() as bars:
-                task = bars.add_task("fitting", total=steps, note="")
+                first = "tracking" if config.global_motion else "fitting"
+                task = bars.add_task(first, total=steps, note="")
 
                 def show(state: FitProgress) -> None:
-                    bars.update(task, completed=state.step, note=f"{state.psnr:.2f} dB")
+                    bars.update(task, completed=state.step, description="fitting", note=f"{state.psnr:.2f} dB")
 
                 def on_saved(fit: FitResult) -> None:
                     saved.append(fit)

@@ -67,7 +67,8 @@ class FitConfig:
     """log-cholesky: logarithms and ratios of Cholesky entries, started from the video; gaussian-image: atanh positions
     and Cholesky entries plus a half, started at random, as in GaussianImage"""
     global_motion: bool = True
-    """Gaussians lie in a plane that stands still while the camera moves, where frames follow one; it is found first"""
+    """Gaussians lie in a plane that stands still while the camera moves, where frames follow one; it is found first
+    (log-cholesky; gaussian-image keeps means inside of the frames)"""
     seed: int = 0
     """of the start and of the order of frames"""
     deterministic: bool = False

@@ -52,11 +52,11 @@ class GaussianField(nn.Module):
     @torch.no_grad()
     def initialize(self, seen: SeenFrames) -> None:
         """Start from the frames that are fitted."""
-        if self.config.global_motion:
-            numbers = (seen.times - 0.5).long().tolist()
-            self.move(estimate_motion(seen.frames, numbers, self.info.frames))
         n = len(self)
         if self.config.parametrization == "log-cholesky":
+            if self.config.global_motion:
+                numbers = (seen.times - 0.5).long().tolist()
+                self.move(estimate_motion(seen.frames, numbers, self.info.frames))
             drawn = draw_from_video(seen, n, self.config.seed, self.maps)
             self.attributes.copy_(self.parametrization.inverse(*drawn))
         else:

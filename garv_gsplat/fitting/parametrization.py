@@ -60,6 +60,11 @@ class GaussianImage(nn.Module):
 
     def __init__(self, info: VideoInfo, min_temporal_sigma: float) -> None:
         super().__init__()
+        if info.motion is not None:
+            raise ValueError(
+                "gaussian-image keeps means inside of the frames, and where the plane moves they lie beside them: fit "
+                "with log-cholesky, or start from Gaussians of a fit with global_motion off"
+            )
         half = torch.tensor([info.width, info.height, info.frames], dtype=torch.float32) / 2
         self.register_buffer("_half", half, persistent=False)
         self.register_buffer("_floor", _min_sigmas(min_temporal_sigma) - _BOUND, persistent=False)
