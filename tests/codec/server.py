@@ -23,8 +23,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send_response(200)
         self.send_header("Content-Length", str(len(part)))
         self.end_headers()
+        type(self).read += len(part)  # before the reader can look
         self.wfile.write(part)
-        type(self).read += len(part)
 
     def log_message(self, *_) -> None:
         pass
