@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 from threading import Lock
 
+import numpy as np
 import pytest
 import torch
 from nerfstudio.configs.base_config import ViewerConfig
@@ -10,7 +11,9 @@ from nerfstudio.utils.eval_utils import eval_setup
 from nerfstudio.viewer.viewer import Viewer
 
 from garv_gsplat import codec
+from garv_gsplat.fitting import field
 from garv_gsplat.fitting.memory import FitMemoryError
+from garv_gsplat.plugin.export import ExportGarv
 from garv_gsplat.plugin.trainer import GarvTrainer
 from garv_gsplat.volume import VideoInfo
 from tests import media
@@ -55,6 +58,25 @@ def test_resuming_goes_on_as_if_it_had_not_stopped(configure: Configure):
     resumed.train()
     assert checkpoint(resumed)["step"] == STEPS - 1
     assert whole.pipeline.model.file() == resumed.pipeline.model.file()
+
+
+def test_a_camera_that_moves_is_found_once_and_kept(configure: Configure, tmp_path: Path, monkeypatch, capfd):
+    """A checkpoint brings the motion back: it is not looked for again, and the file has it."""
+    image = np.repeat(np.repeat(np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8), 4, 0), 4, 1)
+    frames = np.stack([image[40 + 3 * (k % 2) : 88 + 3 * (k % 2), 5 * k : 5 * k + 64] for k in range(8)])
+    folder = media.make_images(tmp_path / "moving", frames)
+    part = start(configure(data=folder, steps_per_save=20, save_only_latest_checkpoint=False))
+    part.train()
+    motion = part.pipeline.model.field.info.motion
+    assert motion is not None and codec.load(part.pipeline.model.file()).info.motion == motion
+    monkeypatch.setattr(field, "estimate_motion", None)
+    resumed = start(configure(data=folder, load_dir=part.checkpoint_dir, load_step=20))
+    resumed.train()
+    assert resumed.pipeline.model.field.info.motion == motion
+    assert resumed.pipeline.model.file() == part.pipeline.model.file()
+    ExportGarv(part.base_dir / "config.yml", tmp_path).main()
+    assert "the video that was fitted is not" not in capfd.readouterr().out
+    assert codec.load(tmp_path / "moving.garv").info.motion == motion
 
 
 def test_frames_that_are_held_out_are_not_fitted_but_looked_at(configure: Configure):
