@@ -187,7 +187,7 @@ def check_one_video(infos: Sequence[VideoInfo]) -> None:
     if len(set(kinds)) == 1 and len({i.motion for i in infos}) > 1:
         raise ValueError(
             "only encodings whose Gaussians lie in one plane can be mixed: these were fitted with other motion of the "
-            "camera; fit them to the same frames, or with global_motion off"
+            "camera; fit them to the same frames, or with --no-global-motion"
         )
     if len(set(kinds)) > 1:
         got = " and ".join(

@@ -221,6 +221,8 @@ def test_info_of_a_file_with_sound(tmp_path, capsys):
 
 def test_presets(tmp_path, capsys):
     assert Encode(Path(), Path())._config() == FitConfig()
+    assert Encode(Path(), Path(), global_motion=False)._config() == FitConfig(global_motion=False)
+    assert not Encode(Path(), Path(), "garv-paper")._config().global_motion
     with pytest.raises(SystemExit):
         main(["encode", "--help"])
     text = capsys.readouterr().out

@@ -45,6 +45,8 @@ class Encode:
     """fit the video without its noise, in place of bpp; PSNR is told against the noisy frames, so is not high"""
     hold_out: int | None = None
     """leave every so many-th frame out of the fit: it is interpolated where it is shown, and its PSNR told apart"""
+    global_motion: bool = True
+    """whether to find how the camera moves, and to let Gaussians lie in a plane that stands still where it moves at all"""
     steps: int | None = None
     """steps of the fit; the preset's if not given"""
     start: float | None = None
@@ -137,6 +139,7 @@ class Encode:
             "codec": self.codec,
             "denoise": self.denoise,
             "hold_out": self.hold_out,
+            "global_motion": None if self.global_motion else False,
             "seed": self.seed,
             "deterministic": self.deterministic,
         }
