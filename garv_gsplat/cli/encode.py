@@ -46,7 +46,7 @@ class Encode:
     hold_out: int | None = None
     """leave every so many-th frame out of the fit: it is interpolated where it is shown, and its PSNR told apart"""
     global_motion: bool = True
-    """whether to find how the camera moves, and to let Gaussians lie in a plane that stands still where it moves at all"""
+    """whether to find how the camera moves, so that Gaussians can lie in a plane that stands still"""
     steps: int | None = None
     """steps of the fit; the preset's if not given"""
     start: float | None = None
