@@ -128,8 +128,8 @@ class VideoDecoder(FrameAccess):
 
         Pixel (i, j) shows the point origin + i u + j v. Points are (x, y, t) as pixel and frame numbers, so
         ``slice_plane((0, 0, 5), (1, 0, 0), (0, 1, 0), (W, H))`` is frame 5 and a u of (1, 0, 0.1) leans it into time.
-        Outside of the video the Gaussians go on as they fade. Longer steps than one are antialiased, but where the
-        video's `motion` is kept apart: there the points are shown as they are.
+        Outside of the video the Gaussians go on as they fade. Longer steps than one are antialiased, except where
+        `metadata.motion` says that the camera moves: there a pixel shows its point alone, which takes longer, too.
 
         Raises ValueError for steps that span no plane.
         """

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from garv_gsplat import ops
-from garv_gsplat.gaussians import VideoGaussians, reach_of, scale_axes
+from garv_gsplat.gaussians import VideoGaussians, neighbour_order, reach_of, scale_axes
 from garv_gsplat.gaze import Region
 from garv_gsplat.motion import (
     after,
@@ -27,7 +27,7 @@ from garv_gsplat.volume import Box, VideoInfo
 FEATHER = 3.5
 """standard deviations; of narrower bands the seam shows, wider ones take more Gaussians of both encodings"""
 _WIDE = 3  # times what is typical: less costs quality inside of regions, more outside; docs/mixing.md
-_POINTS_AT_ONCE = 64
+_POINTS_AT_ONCE, _SPACING = 64, 8.0  # of a plane these are squares of as many pixels to a side
 _SEEN = 1.0  # of the video's size from its middle, by frames of a part: what is wide may lie further out
 _FURTHEST = 1.49  # of the video's size from its middle; docs/format.md allows 1.5
 _GAUSSIANS_AT_ONCE = 1 << 15
@@ -212,13 +212,20 @@ def colors_at(gaussians: VideoGaussians, points: Tensor, threshold: float) -> Te
     if gaussians.info.motion is not None:
         points = points_in_plane(gaussians.info, points)
     colors = means.new_zeros(len(points), gaussians.info.channels)
-    for some in points[:, 2].argsort().split(_POINTS_AT_ONCE):  # neighbours in time, which few Gaussians reach
-        first, last = points[some].amin(0), points[some].amax(0)
-        reaching = ((low <= last) & (high >= first)).all(1).nonzero()[:, 0]
-        for part in reaching.split(_GAUSSIANS_AT_ONCE):
-            weights = _weights(means[part], cholesky[part], points[some])
-            colors[some] += (weights[..., None] * gaussians.colors[part]).sum(1)
+    # Neighbours in time and space, which few Gaussians reach; found in two steps, or most tests would be in vain.
+    for many in neighbour_order(points, 1.0, _SPACING).split(_POINTS_AT_ONCE**2):
+        near = _reaching(low, high, points[many])
+        for some in many.split(_POINTS_AT_ONCE):
+            reaching = near[_reaching(low[near], high[near], points[some])]
+            for part in reaching.split(_GAUSSIANS_AT_ONCE):
+                weights = _weights(means[part], cholesky[part], points[some])
+                colors[some] += (weights[..., None] * gaussians.colors[part]).sum(1)
     return colors
+
+
+def _reaching(low: Tensor, high: Tensor, points: Tensor) -> Tensor:
+    """Indices of the boxes, from low to high [N, 3], that meet the box around points [P, 3]."""
+    return ((low <= points.amax(0)) & (high >= points.amin(0))).all(1).nonzero()[:, 0]
 
 
 def _weights(means: Tensor, cholesky: Tensor, points: Tensor) -> Tensor:
