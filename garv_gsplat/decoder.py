@@ -129,7 +129,7 @@ class VideoDecoder(FrameAccess):
         Pixel (i, j) shows the point origin + i u + j v. Points are (x, y, t) as pixel and frame numbers, so
         ``slice_plane((0, 0, 5), (1, 0, 0), (0, 1, 0), (W, H))`` is frame 5 and a u of (1, 0, 0.1) leans it into time.
         Outside of the video the Gaussians go on as they fade. Longer steps than one are antialiased, except where
-        `metadata.motion` says that the camera moves: there a pixel shows its point alone, which takes longer, too.
+        `metadata.motion` says that the camera moves: there a pixel shows its point alone.
 
         Raises ValueError for steps that span no plane.
         """
