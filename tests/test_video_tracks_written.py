@@ -50,8 +50,10 @@ def test_mp4(tmp_path, tracks, suffix):
     with VideoWriter(plain, read_info(source)) as out:
         out.write(read_video(source).frames)
     assert video.info == read_info(plain)
-    # The pictures are those without tracks; now and then x264 codes a few frames of the same pictures otherwise.
-    assert (video.frames.float() - read_video(plain).frames.float()).abs().mean() < 0.5
+    # The pictures are as good as those without tracks; bit by bit x264 does not code the same pictures alike each time.
+    frames = read_video(source).frames.float()
+    with_tracks, without = ((v.frames.float() - frames).abs().mean() for v in (video, read_video(plain)))
+    assert with_tracks < 3 and abs(with_tracks - without) < 0.3
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(["in.mp4", path.name, plain.name])
 
 
