@@ -36,12 +36,17 @@ struct SeenSlice {
   float brighter;
 };
 
-GARV_HD SeenSlice seen_on_level(const PlaneMap<float>& pixels, int level, const Slice<float>& slice) {
+// A map between pixels as one between samples of a level.
+GARV_HD PlaneMap<float> map_of_level(const PlaneMap<float>& pixels, int level) {
   PlaneMap<float> map = pixels;
   const float scale = 1.f / float(1 << level);
   map.x *= scale;
   map.y *= scale;
-  SeenSlice seen = {seen_through(map, slice), 0.f};
+  return map;
+}
+
+GARV_HD SeenSlice seen_on_level(const PlaneMap<float>& pixels, int level, const Slice<float>& slice) {
+  SeenSlice seen = {seen_through(map_of_level(pixels, level), slice), 0.f};
   if (level > 0) seen.brighter = narrow(seen.slice, widening_of(level));
   return seen;
 }

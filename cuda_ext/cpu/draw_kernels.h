@@ -20,9 +20,9 @@ struct Planes {
 };
 
 struct DrawKernels {
-  // Slices a chunk's Gaussians at `time`; writes those that may reach into the grid, counted from its corner, or without
-  // a grid all that are alive, and returns their number.
-  int (*slice)(const int32_t* records, float time, const Grid* grid, float log2_scale, Sliced* found);
+  // Slices a chunk's Gaussians at `time`; writes those that may reach into the grid, counted from its corner, and
+  // returns their number.
+  int (*slice)(const int32_t* records, float time, const Grid& grid, float log2_scale, Sliced* found);
   // Adds to a tile [channels][16][16] what the coarser level shows there; `coarse` is at the first of the 14 x 14
   // samples that this takes, of 14 x 16 that are read.
   void (*add_upsampled)(const Planes& coarse, int channels, float* tile);

@@ -43,12 +43,10 @@ GARV_INLINE Ints meets(Floats at, Floats half, float size) {
   return (half >= 0.0f) & ((outside <= 0.0f) | (outside * outside <= half));
 }
 
-GARV_TARGET inline int slice(const int32_t* records, float time, const Grid* grid, float log2_scale, Sliced* found) {
+GARV_TARGET inline int slice(const int32_t* records, float time, const Grid& grid, float log2_scale, Sliced* found) {
   constexpr int kLanesHere = GARV_LANES;
   constexpr float kTwoLn2 = 1.3862943611198906f;
-  const float left = grid == nullptr ? 0.0f : grid->left, top = grid == nullptr ? 0.0f : grid->top;
-  const float width = grid == nullptr ? 0.0f : grid->tiles_x * kTileSize;
-  const float height = grid == nullptr ? 0.0f : grid->tiles_y * kTileSize;
+  const float width = grid.tiles_x * kTileSize, height = grid.tiles_y * kTileSize;
   int count = 0;
   for (int first = 0; first < kChunkSize; first += kLanesHere) {
     alignas(64) int32_t words[kRecordWords][kLanesHere];
@@ -58,15 +56,14 @@ GARV_TARGET inline int slice(const int32_t* records, float time, const Grid* gri
     Ints w[kRecordWords];
     for (int k = 0; k < kRecordWords; ++k) w[k] = load<Ints>(words[k]);
     const Floats u = (time - (Floats)w[2]) / at_least_least(low_half(w[3]));
-    const Floats x = ((Floats)w[0] - left) + u * high_half(w[3]);
-    const Floats y = ((Floats)w[1] - top) + u * low_half(w[4]);
+    const Floats x = ((Floats)w[0] - float(grid.left)) + u * high_half(w[3]);
+    const Floats y = ((Floats)w[1] - float(grid.top)) + u * low_half(w[4]);
     const Floats a = at_least_least(high_half(w[4])), b = low_half(w[5]), c = at_least_least(high_half(w[5]));
     const Floats colors[kRecordChannels] = {low_half(w[6]), high_half(w[6]), low_half(w[7]), high_half(w[7])};
     const Floats largest = larger(larger(magnitude(colors[0]), magnitude(colors[1])),
                                   larger(magnitude(colors[2]), magnitude(colors[3])));
     const Floats reach = (log2_of(largest) + log2_scale) * kTwoLn2 - u * u;
-    Ints near = (largest > 0.0f) & (reach >= 0.0f);
-    if (grid != nullptr) near &= meets(x, reach * a * a, width) & meets(y, reach * (b * b + c * c), height);
+    const Ints near = (largest > 0.0f) & meets(x, reach * a * a, width) & meets(y, reach * (b * b + c * c), height);
     const Floats columns[] = {u, x, y, a, b, c, reach, colors[0], colors[1], colors[2], colors[3]};
     alignas(64) float out[11][kLanesHere];
     static_assert(sizeof(Sliced) == sizeof(float) * 11, "the columns are the numbers of a Sliced");

@@ -32,13 +32,39 @@ class ChunkLists {
     int32_t footprint, tile;
   };
 
+  // A grid around what another one sees of the Gaussians' plane.
+  static Grid seen_of_plane(const PlaneMap<float>& map, const Grid& grid) {
+    const float one = 1.0f / (map.xx * map.yy - map.xy * map.yx);
+    const float x[2] = {grid.left - map.x, grid.left + grid.tiles_x * kTileSize - map.x};
+    const float y[2] = {grid.top - map.y, grid.top + grid.tiles_y * kTileSize - map.y};
+    float low[2] = {INFINITY, INFINITY}, high[2] = {-INFINITY, -INFINITY};
+    for (int k = 0; k < 4; ++k) {
+      const float corner[2] = {one * (map.yy * x[k & 1] - map.xy * y[k >> 1]),
+                               one * (map.xx * y[k >> 1] - map.yx * x[k & 1])};
+      for (int axis = 0; axis < 2; ++axis) {
+        low[axis] = std::min(low[axis], corner[axis]);
+        high[axis] = std::max(high[axis], corner[axis]);
+      }
+    }
+    Grid plane = grid;
+    constexpr float kMost = 1 << 24;  // beyond, numbers are no samples any more
+    plane.left = static_cast<int>(clamped(std::floor(low[0]), -kMost, kMost));
+    plane.top = static_cast<int>(clamped(std::floor(low[1]), -kMost, kMost));
+    plane.tiles_x = static_cast<int>(clamped((high[0] - plane.left) / kTileSize, 0.0f, kMost)) + 1;
+    plane.tiles_y = static_cast<int>(clamped((high[1] - plane.top) / kTileSize, 0.0f, kMost)) + 1;
+    return plane;
+  }
+
   // As a frame sees a chunk's Gaussians through its map.
   static int see(const PackedScene& s, int64_t frame, int level, const int32_t* records, Sliced* found) {
     constexpr float kMostBrighterLog2 = 0.5f * kMostBrighter * 1.4426950408889634f;
     const Grid& grid = s.grids[level];
-    const int count =
-        draw_kernels().slice(records, s.times[frame], nullptr, s.log2_scale + kMostBrighterLog2, found);
+    const Grid plane = seen_of_plane(map_of_level(s.motion[frame], level), grid);
+    const float scale = s.log2_scale + kMostBrighterLog2;
+    const int count = draw_kernels().slice(records, s.times[frame], plane, scale, found);
     for (int i = 0; i < count; ++i) {
+      found[i].slice.x += plane.left;
+      found[i].slice.y += plane.top;
       const SeenSlice seen = seen_on_level(s.motion[frame], level, found[i].slice);
       found[i].slice = seen.slice;
       found[i].slice.x -= grid.left;
@@ -56,7 +82,7 @@ class ChunkLists {
     const Grid& grid = s.grids[level];
     const int32_t* records = s.records + int64_t(chunk) * kChunkSize * kRecordWords;
     const int count = s.motion == nullptr
-                          ? draw_kernels().slice(records, s.times[frame], &grid, s.log2_scale, found)
+                          ? draw_kernels().slice(records, s.times[frame], grid, s.log2_scale, found)
                           : see(s, frame, level, records, found);
     for (int i = 0; i < count; ++i) {
       const int32_t id = static_cast<int32_t>(footprints_.size());
