@@ -53,11 +53,15 @@ class PackedVolume:
         budget: ListBudget,
         *,
         dtype: torch.dtype = torch.uint8,
+        motion: Tensor | None = None,
     ) -> Tensor:
-        """Images [B, height, width, C] of a window; uint8 rounded from [0, 255], or float32 not clamped."""
+        """Images [B, height, width, C] of a window; uint8 rounded from [0, 255], or float32 not clamped.
+
+        motion: that of `launch`.
+        """
         if len(positions) == 0:  # nothing to learn from
             return self.launch(positions, window, 1, dtype)[0]
-        return budget.run(lambda room: self.launch(positions, window, room, dtype))
+        return budget.run(lambda room: self.launch(positions, window, room, dtype, motion))
 
     def launch(
         self,
@@ -69,7 +73,8 @@ class PackedVolume:
     ) -> tuple[Tensor, Tensor]:
         """`ops.draw` of these Gaussians: images, and the longest list that did not fit into `room`.
 
-        motion: the maps at `positions` [B, 6], where the plane moves and they are at hand.
+        motion: the maps at `positions` [B, 6], where the plane moves and they are at hand: to interpolate them takes
+            eight small kernels.
         """
         motion = maps_at(self.maps, positions) if motion is None else motion
         arguments = (self.records, self.chunks, self.levels, self.channels, self.tau, positions)
@@ -140,9 +145,11 @@ def draw_channels(
     budgets: list[ListBudget],  # one a volume
     *,
     dtype: torch.dtype = torch.uint8,
+    motion: Tensor | None = None,
 ) -> Tensor:
     """Images [B, height, width, C] of all channels, as `PackedVolume.draw` gives four of them."""
-    parts = [volume.draw(positions, window, budget, dtype=dtype) for volume, budget in zip(volumes, budgets)]
+    settings = {"dtype": dtype, "motion": motion}
+    parts = [volume.draw(positions, window, budget, **settings) for volume, budget in zip(volumes, budgets)]
     return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
 
 

@@ -42,13 +42,19 @@ class FrameView:
         self._whole = (0, 0, *size)
         self.replay = FrameReplay(volumes[0], self._whole, self._budgets[0]) if alone and len(volumes) == 1 else None
 
-    def draw(self, positions: Tensor, window: Window, dtype: torch.dtype) -> Tensor:
-        """Images [B, height, width, C] of a window at `positions` [B] in slices; uint8, or floats from 0 to 1."""
+    def draw(self, positions: Tensor, window: Window, dtype: torch.dtype, whole: slice | None = None) -> Tensor:
+        """Images [B, height, width, C] of a window at `positions` [B] in slices; uint8, or floats from 0 to 1.
+
+        whole: the frames that these are the centres of, where they follow each other.
+        """
+        maps = self.volumes[0].maps
+        motion = None if maps is None or whole is None else maps[whole]
         if dtype == torch.uint8:
             if len(positions) == 1 and window == self._whole and self.replay is not None:
                 return self.replay.draw(self.replay.places(positions)[0])
-            return draw_channels(self.volumes, positions, window, self._budgets)
-        return _convert(draw_channels(self.volumes, positions, window, self._budgets, dtype=torch.float32), dtype)
+            return draw_channels(self.volumes, positions, window, self._budgets, motion=motion)
+        images = draw_channels(self.volumes, positions, window, self._budgets, dtype=torch.float32, motion=motion)
+        return _convert(images, dtype)
 
 
 def _through(grid: Grid, gaussians: VideoGaussians, tau: float) -> VolumeView:
@@ -99,9 +105,9 @@ class Views:
         view, window = self.prepare(frames, crop, size)
         step = frames_at_once(*window[2:])
         if len(frames) <= step:
-            return view.draw(self._positions(frames), window, dtype)
+            return view.draw(self._positions(frames), window, dtype, _followed(frames))
         parts = [frames[start : start + step] for start in range(0, len(frames), step)]
-        return torch.cat([view.draw(self._positions(part), window, dtype) for part in parts])
+        return torch.cat([view.draw(self._positions(part), window, dtype, _followed(part)) for part in parts])
 
     def prepare(
         self, frames: Sequence[float], crop: Sequence[int] | None, size: Sequence[int] | None
@@ -233,10 +239,8 @@ class Views:
 
     def _positions(self, frames: Sequence[float]) -> Tensor:
         """Where frames lie in the volume [B], on the device; nothing waits for it."""
-        if isinstance(frames, range) and frames.step > 0:
-            return self._centers[frames.start : frames.stop : frames.step]
-        if len(frames) == 1 and isinstance(frames[0], int):
-            return self._centers[frames[0] : frames[0] + 1]
+        if (followed := _followed(frames)) is not None:
+            return self._centers[followed]
         pinned = torch.tensor(frames, dtype=torch.float32, pin_memory=self._device.type == "cuda")
         return pinned.to(self._device, non_blocking=True) + 0.5
 
@@ -244,6 +248,15 @@ class Views:
 def frames_at_once(width: int, height: int) -> int:
     """Frames of a size that one launch draws."""
     return min(_MAX_FRAMES, max(1, _PIXELS_AT_ONCE // (width * height)))
+
+
+def _followed(frames: Sequence[float]) -> slice | None:
+    """Frames as a slice of all frames, where they are one."""
+    if isinstance(frames, range) and frames.step > 0:
+        return slice(frames.start, frames.stop, frames.step)
+    if len(frames) == 1 and isinstance(frames[0], int):
+        return slice(frames[0], frames[0] + 1)
+    return None
 
 
 def _check_dtype(dtype: torch.dtype) -> None:
