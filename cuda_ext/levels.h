@@ -1,10 +1,49 @@
-// Gaussians on the levels of `draw`, where the plane that they lie in moves: their records are as wide as they are, and
-// made narrower once they are seen through a frame's map.
+// What the kernels of `draw` share: the layout of records, the levels' grids, and how Gaussians of a plane that moves are
+// seen on them: their records are as wide as they are, and made narrower once they are seen through a frame's map.
 #pragma once
+
+#include <torch/headeronly/util/Exception.h>
+
+#include <cstdlib>
 
 #include "gaussian.h"
 
 namespace garv {
+
+// ops/_reference_draw.py holds the same numbers.
+constexpr int kChunkSize = 256;
+constexpr int kMaxLevels = 4;
+constexpr int kApron = 6;  // samples that a coarse grid reaches past the image
+constexpr int kAlignment = 1 << (kMaxLevels - 1);
+
+constexpr int kRecordWords = 8;
+constexpr int kRecordChannels = 4;
+
+struct Window {
+  int left, top, width, height;  // pixels
+};
+
+inline Window checked_window(int64_t left, int64_t top, int64_t width, int64_t height) {
+  constexpr int64_t kMost = 1 << 24;
+  STD_TORCH_CHECK(width >= 1 && height >= 1 && width <= kMost && height <= kMost && std::abs(left) <= kMost &&
+                      std::abs(top) <= kMost,
+                  "cannot draw ", width, "x", height, " pixels at (", left, ", ", top, ")");
+  return {static_cast<int>(left), static_cast<int>(top), static_cast<int>(width), static_cast<int>(height)};
+}
+
+// The samples of one level that a window of the image needs.
+struct LevelGrid {
+  int left, top, width, height;  // samples
+};
+
+// The window's own, from an aligned corner on so that a crop sees the samples of the whole frame.
+inline LevelGrid level_grid(const Window& window, int level) {
+  const int left = window.left & -kAlignment, top = window.top & -kAlignment;
+  const int apron = level > 0 ? kApron : 0, round = (1 << level) - 1;
+  return {(left >> level) - apron, (top >> level) - apron,
+          ((window.left + window.width - left + round) >> level) + 2 * apron,
+          ((window.top + window.height - top + round) >> level) + 2 * apron};
+}
 
 // What interpolating a level of `draw` adds to the variance of what is drawn there, in squared samples of its grid;
 // ops/_reference_draw.py holds the same number.

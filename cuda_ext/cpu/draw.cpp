@@ -117,14 +117,6 @@ void draw_frames(const PackedScene& s, Output* images) {
   for (int64_t i = alone; i < s.frames; ++i) drawer.draw(i, threads, images + i * size);
 }
 
-Window checked_window(int64_t left, int64_t top, int64_t width, int64_t height) {
-  constexpr int64_t kMost = 1 << 24;
-  STD_TORCH_CHECK(width >= 1 && height >= 1 && width <= kMost && height <= kMost && std::abs(left) <= kMost &&
-                      std::abs(top) <= kMost,
-                  "cannot draw ", width, "x", height, " pixels at (", left, ", ", top, ")");
-  return {static_cast<int>(left), static_cast<int>(top), static_cast<int>(width), static_cast<int>(height)};
-}
-
 void check(const Tensor& t, const char* name, ScalarType type, const char* type_name, int64_t rows, int64_t columns) {
   check_cpu(t, name);
   STD_TORCH_CHECK(t.scalar_type() == type, name, " must be ", type_name);

@@ -5,7 +5,6 @@
 
 #include "draw_kernels.h"
 #include "inputs.h"
-#include "levels.h"
 #include "parallel.h"
 
 namespace garv {

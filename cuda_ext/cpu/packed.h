@@ -4,45 +4,20 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "gaussian.h"
+#include "levels.h"
 
 namespace garv {
 
-// ops/_reference_draw.py holds the same numbers.
-constexpr int kChunkSize = 256;
-constexpr int kMaxLevels = 4;
-constexpr int kApron = 6;  // samples that a coarse grid reaches past the image
-constexpr int kAlignment = 1 << (kMaxLevels - 1);
-
-constexpr int kRecordWords = 8;
-constexpr int kRecordChannels = 4;
-
-struct Window {
-  int left, top, width, height;  // pixels
-};
-
-// The samples of one level that a window of the image needs.
-struct Grid {
-  int left, top;  // of the first sample
-  int width, height, tiles_x, tiles_y;
+struct Grid : LevelGrid {
+  int tiles_x, tiles_y;
   int first_tile;  // within a frame's tiles of all levels
 
   int tiles() const { return tiles_x * tiles_y; }
 };
 
-// The grid of `level`: the window's own, from an aligned corner on so that a crop sees the samples of the whole frame.
 inline Grid grid_of(const Window& window, int level, int first_tile) {
-  const int left = window.left & -kAlignment, top = window.top & -kAlignment;
-  const int apron = level > 0 ? kApron : 0, round = (1 << level) - 1;
-  Grid g;
-  g.left = (left >> level) - apron;
-  g.top = (top >> level) - apron;
-  g.width = ((window.left + window.width - left + round) >> level) + 2 * apron;
-  g.height = ((window.top + window.height - top + round) >> level) + 2 * apron;
-  g.tiles_x = (g.width + kTileSize - 1) / kTileSize;
-  g.tiles_y = (g.height + kTileSize - 1) / kTileSize;
-  g.first_tile = first_tile;
-  return g;
+  const LevelGrid g = level_grid(window, level);
+  return {g, (g.width + kTileSize - 1) / kTileSize, (g.height + kTileSize - 1) / kTileSize, first_tile};
 }
 
 struct ChunkHeader {
@@ -52,9 +27,9 @@ struct ChunkHeader {
 
 // What a launch of `draw` works on.
 struct PackedScene {
-  const int32_t* records;      // [kChunkSize * chunk_count][kRecordWords]
-  const ChunkHeader* chunks;   // [chunk_count]
-  const float* times;          // [frames]
+  const int32_t* records;         // [kChunkSize * chunk_count][kRecordWords]
+  const ChunkHeader* chunks;      // [chunk_count]
+  const float* times;             // [frames]
   const PlaneMap<float>* motion;  // [frames] in pixels; null where nothing moves
   int64_t chunk_count, frames;
   int levels, channels;

@@ -25,10 +25,10 @@ constexpr int kTilePixels = kTileSize * kTileSize;
 
 // The Gaussians and times of one launch, as plain pointers.
 struct Scene {
-  const float* means;     // [n, 3]
-  const float* cholesky;  // [n, 6]
-  const float* cutoffs;   // [n]
-  const float* times;     // [frames]
+  const float* means;             // [n, 3]
+  const float* cholesky;          // [n, 6]
+  const float* cutoffs;           // [n]
+  const float* times;             // [frames]
   const PlaneMap<float>* motion;  // [frames]; null where nothing moves
   int n, frames, width, height, tiles_x, tiles_y;
 

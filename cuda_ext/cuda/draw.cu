@@ -184,14 +184,6 @@ PackedScene packed_scene(const Tensor& records, const Tensor& chunks, const Tens
   return s;
 }
 
-Window checked_window(int64_t left, int64_t top, int64_t width, int64_t height) {
-  constexpr int64_t kMost = 1 << 24;
-  STD_TORCH_CHECK(width >= 1 && height >= 1 && width <= kMost && height <= kMost && std::abs(left) <= kMost &&
-                      std::abs(top) <= kMost,
-                  "cannot draw ", width, "x", height, " pixels at (", left, ", ", top, ")");
-  return {static_cast<int>(left), static_cast<int>(top), static_cast<int>(width), static_cast<int>(height)};
-}
-
 std::tuple<Tensor, Tensor> draw(const Tensor& records, const Tensor& chunks, int64_t levels, int64_t channels,
                                 double tau, const Tensor& times, const Tensor& motion, int64_t left,
                                 int64_t top, int64_t width, int64_t height, int64_t room, bool as_float) {

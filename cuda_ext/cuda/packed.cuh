@@ -8,50 +8,23 @@
 
 namespace garv {
 
-// ops/_reference_draw.py holds the same numbers.
-constexpr int kChunkSize = 256;
-constexpr int kMaxLevels = 4;
-constexpr int kApron = 6;  // samples that a coarse grid reaches past the image
-constexpr int kAlignment = 1 << (kMaxLevels - 1);
-
-constexpr int kRecordWords = 8;
-constexpr int kRecordChannels = 4;
-
-// The samples of one level that a window of the image needs.
-struct Grid {
-  int left, top;  // of the first sample
-  int width, height, blocks_x, blocks_y;
+struct Grid : LevelGrid {
+  int blocks_x, blocks_y;
   int first_block;  // within a frame's blocks of all levels
 
   __host__ __device__ int blocks() const { return blocks_x * blocks_y; }
 };
 
-struct Window {
-  int left, top, width, height;  // pixels
-};
-
-inline int floor_to_alignment(int v) { return v & -kAlignment; }
-
-// The grid of `level`: the window's own, from an aligned corner on so that a crop sees the samples of the whole frame.
 inline Grid grid_of(const Window& window, int level, int first_block) {
-  const int left = floor_to_alignment(window.left), top = floor_to_alignment(window.top);
-  const int apron = level > 0 ? kApron : 0, round = (1 << level) - 1;
-  Grid g;
-  g.left = (left >> level) - apron;
-  g.top = (top >> level) - apron;
-  g.width = ((window.left + window.width - left + round) >> level) + 2 * apron;
-  g.height = ((window.top + window.height - top + round) >> level) + 2 * apron;
-  g.blocks_x = (g.width + kBlockSize - 1) / kBlockSize;
-  g.blocks_y = (g.height + kBlockSize - 1) / kBlockSize;
-  g.first_block = first_block;
-  return g;
+  const LevelGrid g = level_grid(window, level);
+  return {g, (g.width + kBlockSize - 1) / kBlockSize, (g.height + kBlockSize - 1) / kBlockSize, first_block};
 }
 
 // What a launch of `draw` works on.
 struct PackedScene {
-  const int4* records;   // [kChunkSize * chunk_count][2]
-  const float4* chunks;  // [chunk_count]: first and last time alive, level, 0
-  const float* times;    // [frames]
+  const int4* records;            // [kChunkSize * chunk_count][2]
+  const float4* chunks;           // [chunk_count]: first and last time alive, level, 0
+  const float* times;             // [frames]
   const PlaneMap<float>* motion;  // [frames] in pixels; null where nothing moves
   int chunk_count, frames, levels;
   float log2_scale;  // of 255 / tau
