@@ -88,6 +88,8 @@ class VideoInfo:
         if self.motion is not None:
             if len(self.motion) != self.frames or any(len(row) != 6 for row in self.motion):
                 raise ValueError(f"motion must have six numbers a frame ({self.frames}), got {len(self.motion)} rows")
+            if not all(isfinite(number) for row in self.motion for number in row):
+                raise ValueError("motion must be finite numbers")
             if not all(row[0] * row[3] - row[1] * row[2] > 0 for row in self.motion):
                 raise ValueError("motion must not fold the plane: the determinant of every map must be positive")
 

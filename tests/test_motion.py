@@ -57,7 +57,8 @@ def test_maps_between_frames_are_in_proportion(gaussians):
         (((1, 0, 0, 1, 0, 0),) * 7, "six numbers a frame"),
         (((1, 0, 0, 1, 0),) * 8, "six numbers a frame"),
         (((1, 0, 0, -1, 0, 0),) * 8, "must not fold the plane"),
-        (((float("nan"), 0, 0, 1, 0, 0),) * 8, "must not fold the plane"),
+        (((float("nan"), 0, 0, 1, 0, 0),) * 8, "must be finite"),
+        (((1, 0, 0, 1, float("inf"), 0),) * 8, "must be finite"),
     ],
 )
 def test_what_is_no_motion_is_refused(motion, message):

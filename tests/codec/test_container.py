@@ -100,9 +100,8 @@ def test_motion_takes_few_bits_and_a_plane_at_rest_none():
     ],
 )
 def test_motion_that_no_file_keeps_is_refused(row, message):
-    info = VideoInfo(64, 48, 1, motion=(row,))
     with pytest.raises(ValueError, match=message):
-        encode(fitted_like(10, info))
+        encode(fitted_like(10, VideoInfo(64, 48, 1, motion=(row,))))
 
 
 def test_gaussians_far_outside_of_the_frame_come_back_and_are_found(monkeypatch):
