@@ -1,22 +1,24 @@
 // Gradients of the tile sums, on the tensor cores. A sum needs no transmittance, so nothing is replayed, and all that a
 // (Gaussian, tile) pair needs are sums over the tile's pixels of weight times pixel gradient times {1, x, y, x^2, xy,
-// y^2}: a product of the weights [Gaussians x pixels] with a matrix that is the same for all Gaussians of the tile. The
-// chain rule then takes place once a pair.
+// y^2}: a product of matrices, [Gaussians x pixels] with [pixels x 6], the same for all tiles. The chain rule then takes
+// place once a pair. A warp takes a tile.
 //
-// Weights are made in float32 and rounded to half precision, once for all sums of a pair, so the moments about the
-// tile's centre can be moved to the Gaussian's mean without blowing their error up. The matrix is split in two halves
-// that together hold 22 bits.
+// Weights are made in float32 and rounded to half precision, as are pixel gradients and the products of both, before they
+// are multiplied by {1, x, ...}, which are exact. So the moments about the tile's centre are those of weights that are
+// slightly off, and can be moved to the Gaussian's mean without blowing an error up.
 //
 // accumulate_bwd adds pairs to their Gaussians by atomics, so in whatever order they come; accumulate_bwd_pairs gives
 // each a row of its own, for sums in a fixed order.
-#include "common.cuh"
+#include "gaussian_rows.cuh"
 #include "pair_sums.cuh"
 #include "tile_moments.cuh"
 
 namespace garv {
 namespace {
 
-constexpr int kGeometry = 9;  // gradients of a mean (3) and a Cholesky factor (6)
+constexpr int kThreads = 128;           // a warp a tile
+constexpr int kBlocksPerProcessor = 4;  // as many as the registers allow
+constexpr int kGeometry = 9;            // gradients of a mean (3) and a Cholesky factor (6)
 
 // Floats a Gaussian's gradients take in the scratch buffer, those of its colour included: whole float4s.
 __host__ __device__ constexpr int stride_of(int channels) { return (kGeometry + channels + 3) / 4 * 4; }
@@ -52,21 +54,20 @@ __device__ __forceinline__ void add_all(float* target, const float* values, int 
 // Adds the gradients of the thread's Gaussian to `target`, from the sums about the tile's centre.
 template <bool kAlone>
 __device__ __forceinline__ void finish_pair(const Scene& s, const TileWork& work, const float* sums, float scale,
-                                            int id, const float* colors, int channels, int first, const float* v_image,
+                                            const GaussianRow& row, int channels, int first, const float* v_image,
                                             float* target) {
-  const ReachingSlice r = load_slice(s, id, work.frame);
-  const PassColors color(colors, id, channels, first);
+  const ReachingSlice r = row.slice(s, work.frame);
   const float center_x = (work.tile_x + 0.5f) * kTileSize, center_y = (work.tile_y + 0.5f) * kTileSize;
   const PairSums pair = fmaxf(r.conic.A, r.conic.C) > kThin
-                            ? sum_directly(s, work, r, v_image, channels, first, color)
-                            : move_to_mean(r.slice, sums, scale, color, center_x, center_y);
+                            ? sum_directly(s, work, r, v_image, channels, first, row.colors)
+                            : move_to_mean(r.slice, sums, scale, row.colors, center_x, center_y);
   float gradients[stride_of(kChannels)] = {};
-  const float* const cholesky = s.cholesky + int64_t(id) * 6;
   if (s.motion == nullptr) {
-    geometry_gradient(r.slice, r.conic, cholesky, pair.moments, gradients);
+    geometry_gradient(r.slice, r.conic, row.cholesky, pair.moments, gradients);
   } else {
-    const Slice<float> slice = slice_in_plane(s, id, work.frame);
-    geometry_gradient(slice, conic_of(slice), cholesky, moments_in_plane(s.motion[work.frame], pair.moments), gradients);
+    const Slice<float> slice = slice_at(row.mean, row.cholesky, s.times[work.frame]);
+    const Moments<float> moments = moments_in_plane(s.motion[work.frame], pair.moments);
+    geometry_gradient(slice, conic_of(slice), row.cholesky, moments, gradients);
   }
   if (channels == kChannels) {
     for (int c = 0; c < kChannels; ++c) gradients[kGeometry + c] = pair.colors[c];
@@ -78,54 +79,63 @@ __device__ __forceinline__ void finish_pair(const Scene& s, const TileWork& work
     add<kAlone>(target + kGeometry + first + c, pair.colors[c]);
 }
 
-// kPairs: `out` has a row of kGeometry + channels floats for every entry of the lists; else one of stride_of(channels)
+// kPairs: there is a row of kGeometry + channels floats for every entry of the lists; else one of stride_of(channels)
 // for every Gaussian.
 template <bool kPairs>
-__global__ void __launch_bounds__(kThreads)
-    differentiate_tiles(Scene s, TileLists lists, const float* colors, int channels, int first_channel,
+__global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
+    differentiate_tiles(Scene s, TileLists lists, const float4* rows, int channels, int first_channel,
                         const float* v_image, float* out) {
-  __shared__ Shared shared;
-  const TileWork work(s, lists, blockIdx.x);
+  __shared__ Basis basis;
+  __shared__ TileMoments tiles[kThreads / 32];
+  basis.write();
+  __syncthreads();
+  const int64_t tile = int64_t(blockIdx.x) * (kThreads / 32) + threadIdx.x / 32;
+  if (tile >= s.frames * s.tiles()) return;
+  const TileWork work(s, lists, tile);
   if (work.count == 0 || (kPairs && !work.listed)) return;
-  const PixelPair pixels = load_pixels(s, work, v_image, channels, first_channel);
-  const float largest = largest_of(shared, pixels);
-  if (!(largest > 0.f)) return;  // no gradient to pass on
-  write_features(shared, pixels, 1.f / largest);
+  TileMoments& moments = tiles[threadIdx.x / 32];
+  const float unit = moments.load_pixels(s, work, v_image, channels, first_channel);
+  if (unit == 0.f) return;
 
   const float left = work.tile_x * kTileSize + 0.5f, top = work.tile_y * kTileSize + 0.5f;
-  for (int64_t batch = 0; batch < work.count; batch += kThreads) {
-    Staged& mine = shared.staged[threadIdx.x];
-    mine = {0.f, 0.f, {kNoWeight, 0.f, 0.f, 0.f}, 1.f, -1};
-    if (batch + threadIdx.x < work.count) {
-      const int id = work.gaussian(lists, batch + threadIdx.x);
-      const ReachingSlice r = load_slice(s, id, work.frame);
+  const int lane = threadIdx.x % 32;
+  for (int64_t batch = 0; batch < work.count; batch += kBatch) {
+    Staged mine = {0.f, 0.f, {kNoWeight, 0.f, 0.f, 0.f}};
+    GaussianRow row;
+    int id = -1;
+    if (batch + lane < work.count) {
+      id = work.gaussian(lists, batch + lane);
+      row = GaussianRow::load(rows, id);
+      const ReachingSlice r = row.slice(s, work.frame);
       if (work.touched_by(r)) {
-        const Exponent e = exponent_of(r);
-        mine = {r.slice.x, r.slice.y, e, exp2_approx(2.f * e.c), id};
+        mine = {r.slice.x, r.slice.y, exponent_of(r)};
+      } else {
+        id = -1;
       }
     }
-    __syncthreads();
-    const int count = static_cast<int>(min(int64_t(kThreads), work.count - batch));
-    for (int first = threadIdx.x / 32 * kGroup; first < count; first += kWarps * kGroup)
-      sum_group(shared, first, left, top);
-    __syncthreads();
-    if (mine.id >= 0) {
-      float* const target = kPairs ? out + (work.begin + batch + threadIdx.x) * (kGeometry + channels)
-                                   : out + int64_t(mine.id) * stride_of(channels);
-      finish_pair<kPairs>(s, work, shared.sums[threadIdx.x], largest, mine.id, colors, channels, first_channel, v_image,
-                          target);
+    moments.staged[lane] = mine;
+    __syncwarp();
+    for (int first = 0; first < min(int64_t(kBatch), work.count - batch); first += kGroup) {
+      moments.sum_group(basis, first, left, top);
     }
+    __syncwarp();
+    if (id < 0) continue;
+    float* const target = kPairs ? out + (work.begin + batch + lane) * (kGeometry + channels)
+                                 : out + int64_t(id) * stride_of(channels);
+    finish_pair<kPairs>(s, work, moments.sums[lane], unit, row, channels, first_channel, v_image, target);
   }
 }
 
-__global__ void unpack_gradients(const float* scratch, int n, int channels, float* v_means, float* v_cholesky,
+// A thread for each number of a row, so that neighbours write to neighbouring places.
+__global__ void unpack_gradients(const float* scratch, int64_t n, int channels, float* v_means, float* v_cholesky,
                                  float* v_colors) {
-  const int id = blockIdx.x * blockDim.x + threadIdx.x;
-  if (id >= n) return;
-  const float* from = scratch + int64_t(id) * stride_of(channels);
-  for (int k = 0; k < 3; ++k) v_means[int64_t(id) * 3 + k] = from[k];
-  for (int k = 0; k < 6; ++k) v_cholesky[int64_t(id) * 6 + k] = from[3 + k];
-  for (int k = 0; k < channels; ++k) v_colors[int64_t(id) * channels + k] = from[kGeometry + k];
+  const int64_t k = int64_t(blockIdx.x) * blockDim.x + threadIdx.x, id = k / stride_of(channels);
+  const int part = static_cast<int>(k - id * stride_of(channels));
+  if (id >= n || part >= kGeometry + channels) return;
+  float* const to = part < 3           ? v_means + id * 3 + part
+                    : part < kGeometry ? v_cholesky + id * 6 + part - 3
+                                       : v_colors + id * channels + part - kGeometry;
+  *to = scratch[k];
 }
 
 // The arguments of both operators, checked.
@@ -150,10 +160,14 @@ struct Launch {
   }
 
   template <bool kPairs>
-  void differentiate(float* out) const {
+  void differentiate(float* out, const Tensor& like) const {
+    Tensor packed = new_rows(s, like);
+    float4* const rows = static_cast<float4*>(packed.mutable_data_ptr());
     for (int first = 0; first < channels; first += kChannels) {
-      differentiate_tiles<kPairs><<<static_cast<unsigned>(s.frames * s.tiles()), kThreads, 0, stream>>>(
-          s, lists, colors, channels, first, v_image, out);
+      launch_pack_rows(s, colors, channels, first, rows, stream);
+      const int64_t blocks = (s.frames * s.tiles() * 32 + kThreads - 1) / kThreads;
+      differentiate_tiles<kPairs><<<static_cast<unsigned>(blocks), kThreads, 0, stream>>>(
+          s, lists, rows, channels, first, v_image, out);
       STD_CUDA_KERNEL_LAUNCH_CHECK();
     }
   }
@@ -175,8 +189,9 @@ std::tuple<Tensor, Tensor, Tensor> accumulate_bwd(const Tensor& v_image, const T
   Tensor v_colors = torch::stable::empty_like(colors);
   Tensor scratch = torch::stable::new_zeros(colors, {s.n, stride_of(channels)});
   float* const sums = static_cast<float*>(scratch.mutable_data_ptr());
-  launch.differentiate<false>(sums);
-  unpack_gradients<<<(s.n + 255) / 256, 256, 0, launch.stream>>>(
+  launch.differentiate<false>(sums, colors);
+  const int64_t numbers = int64_t(s.n) * stride_of(channels);
+  unpack_gradients<<<static_cast<unsigned>((numbers + 255) / 256), 256, 0, launch.stream>>>(
       sums, s.n, channels, static_cast<float*>(v_means.mutable_data_ptr()),
       static_cast<float*>(v_cholesky.mutable_data_ptr()), static_cast<float*>(v_colors.mutable_data_ptr()));
   STD_CUDA_KERNEL_LAUNCH_CHECK();
@@ -191,7 +206,7 @@ Tensor accumulate_bwd_pairs(const Tensor& v_image, const Tensor& means, const Te
   // Zeros: tiles without a gradient to pass on write nothing.
   Tensor rows = torch::stable::new_zeros(colors, {launch.lists.capacity, kGeometry + launch.channels});
   if (launch.s.n > 0 && launch.s.frames > 0 && launch.lists.capacity > 0)
-    launch.differentiate<true>(static_cast<float*>(rows.mutable_data_ptr()));
+    launch.differentiate<true>(static_cast<float*>(rows.mutable_data_ptr()), colors);
   return rows;
 }
 

@@ -21,27 +21,16 @@ struct PairSums {
   float colors[kChannels] = {};
 };
 
-// The colours of the channels of this pass; 0 where there is no such channel.
-struct PassColors {
-  float values[kChannels];
-
-  __device__ PassColors(const float* colors, int id, int channels, int first) {
-    for (int c = 0; c < kChannels; ++c) {
-      values[c] = first + c < channels ? colors[int64_t(id) * channels + first + c] : 0.f;
-    }
-  }
-};
-
 // From the sums about the tile's centre, in units of kUnit.
 __device__ __forceinline__ PairSums move_to_mean(const Slice<float>& g, const float* sums, float scale,
-                                                 const PassColors& color, float center_x, float center_y) {
+                                                 const float* color, float center_x, float center_y) {
   PairSums result;
   float m[kMoments] = {};
 #pragma unroll
   for (int c = 0; c < kChannels; ++c) {
     result.colors[c] = sums[c * kMoments] * scale;
 #pragma unroll
-    for (int k = 0; k < kMoments; ++k) m[k] = fmaf(color.values[c] * scale, sums[c * kMoments + k], m[k]);
+    for (int k = 0; k < kMoments; ++k) m[k] = fmaf(color[c] * scale, sums[c * kMoments + k], m[k]);
   }
   const float ox = g.x - center_x, oy = g.y - center_y, x = m[1] * kUnit, y = m[2] * kUnit;
   constexpr float kArea = kUnit * kUnit;
@@ -57,7 +46,7 @@ __device__ __forceinline__ PairSums move_to_mean(const Slice<float>& g, const fl
 // Pixel by pixel: for Gaussians so thin that moving their second moments from the tile's centre would leave nothing of
 // them but rounding. Few pixels are near one.
 __device__ PairSums sum_directly(const Scene& s, const TileWork& work, const ReachingSlice& r, const float* v_image,
-                                 int channels, int first, const PassColors& color) {
+                                 int channels, int first, const float* color) {
   PairSums result;
   const Exponent e = exponent_of(r);
   const float half = kNegligible * sqrtf(r.slice.b * r.slice.b + r.slice.c * r.slice.c);
@@ -73,7 +62,7 @@ __device__ PairSums sum_directly(const Scene& s, const TileWork& work, const Rea
       float h = 0.f;
       for (int c = 0; c < kChannels && first + c < channels; ++c) {
         result.colors[c] = fmaf(weight, v[c], result.colors[c]);
-        h = fmaf(weight * v[c], color.values[c], h);
+        h = fmaf(weight * v[c], color[c], h);
       }
       Moments<float>& m = result.moments;
       m = {m.s0 + h, m.sx + h * dx, m.sy + h * dy, m.sxx + h * dx * dx, m.sxy + h * dx * dy, m.syy + h * dy * dy};

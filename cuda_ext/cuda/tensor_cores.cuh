@@ -17,6 +17,11 @@ constexpr int kProductColumns = 8;
 
 __device__ __forceinline__ uint32_t as_word(__half2 h) { return *reinterpret_cast<const uint32_t*>(&h); }
 
+// Products of two numbers each.
+__device__ __forceinline__ uint32_t multiply(uint32_t a, uint32_t b) {
+  return as_word(__hmul2(*reinterpret_cast<const __half2*>(&a), *reinterpret_cast<const __half2*>(&b)));
+}
+
 __device__ __forceinline__ uint32_t to_halves(float low, float high) { return as_word(__floats2half2_rn(low, high)); }
 
 // What is too large becomes the largest number.
@@ -24,17 +29,6 @@ __device__ __forceinline__ __half2 to_finite_halves(float low, float high) {
   __half2 h;
   asm("cvt.rn.satfinite.f16x2.f32 %0, %1, %2;" : "=r"(*reinterpret_cast<uint32_t*>(&h)) : "f"(high), "f"(low));
   return h;
-}
-
-// Two numbers in half precision, and what is left of them in half precision again.
-struct HalfPair {
-  uint32_t high, low;
-};
-
-__device__ __forceinline__ HalfPair split(float a, float b) {
-  const __half2 h = __floats2half2_rn(a, b);
-  const float2 rounded = __half22float2(h);
-  return {as_word(h), to_halves(a - rounded.x, b - rounded.y)};
 }
 
 // sum [16 x 8] += a [16 x 16] b [16 x 8]

@@ -1,147 +1,156 @@
 // Moments of a tile's pixel gradients under the weights of its Gaussians, on the tensor cores (see accumulate_bwd.cu).
 #pragma once
 
+#include "column_weights.cuh"
 #include "common.cuh"
 #include "pair_sums.cuh"
 #include "tensor_cores.cuh"
-#include "weights.cuh"
 
 namespace garv {
 
-constexpr int kThreads = 128;
-constexpr int kWarps = kThreads / 32;
-constexpr int kGroup = 16;  // Gaussians a warp takes at a time
-constexpr int kFeatures = kChannels * kMoments;
-constexpr int kBlocks = 3;                       // of eight columns that hold the features
-constexpr int kRowWords = kBlocks * 2 * 64 + 8;  // of one row of pixels; the last eight keep banks apart
+constexpr int kGroup = 16;  // Gaussians of a product
+constexpr int kBatch = 32;  // that a warp stages at a time, one a lane
+constexpr int kSums = kChannels * kMoments;
+constexpr int kPixelWords = 8;  // of a lane's columns in a row: two a channel, and two to align them
+// Gradients are kept as large as this, so that their products with weights of 2^-8 do not lose digits; a scale larger
+// than kMostScale would overflow.
+constexpr float kLargestHalf = 4096.f, kMostScale = 1e30f;
 
 struct Staged {
   float x, y;
   Exponent e;
-  float bend;
-  int id;  // -1 where there is none
 };
 
-struct Shared {
-  // The matrix in the order in which the lanes need it: [row][high or low half][block of columns][lane], two words
-  // each.
-  uint32_t features[kTileSize * kRowWords];
-  float sums[kThreads][kFeatures + 1];  // one odd column against bank conflicts
-  Staged staged[kThreads];
-  float largest[kWarps];
-};
+// {1, x, y, x^2, xy, y^2} of every pixel about the tile's centre in units of kUnit, exact in half precision, as right-hand
+// sides of the products: a row of pixels each, two words a lane.
+struct Basis {
+  uint2 rows[kTileSize][32];
 
-// The pixel gradients of the channels of this pass, at two neighbouring pixels.
-struct PixelPair {
-  float v[2][kChannels];
-  int x, y;  // in the tile
-};
-
-__device__ __forceinline__ PixelPair load_pixels(const Scene& s, const TileWork& work, const float* v_image,
-                                                 int channels, int first) {
-  PixelPair p;
-  p.x = threadIdx.x % (kTileSize / 2) * 2;
-  p.y = threadIdx.x / (kTileSize / 2);
-  const int x = work.tile_x * kTileSize + p.x, y = work.tile_y * kTileSize + p.y;
-  const float* v = v_image + ((int64_t(work.frame) * s.height + y) * s.width + x) * channels + first;
-  for (int k = 0; k < 2; ++k) {
-    const bool inside = x + k < s.width && y < s.height;
-    for (int c = 0; c < kChannels; ++c) p.v[k][c] = inside && first + c < channels ? v[k * channels + c] : 0.f;
+  // By all threads of a block.
+  __device__ __forceinline__ void write() {
+    for (int k = threadIdx.x; k < kTileSize * 32; k += blockDim.x) {
+      const int row = k / 32, lane = k % 32, moment = lane / 4, column = lane % 4 * 2;
+      rows[row][lane] = {to_halves(at(moment, column, row), at(moment, column + 1, row)),
+                         to_halves(at(moment, column + 8, row), at(moment, column + 9, row))};
+    }
   }
-  return p;
-}
 
-__device__ __forceinline__ float largest_of(Shared& shared, const PixelPair& p) {
-  float largest = 0.f;
-  for (int k = 0; k < 2; ++k) {
-    for (int c = 0; c < kChannels; ++c) largest = fmaxf(largest, fabsf(p.v[k][c]));
+ private:
+  __device__ __forceinline__ static float at(int moment, int column, int row) {
+    const float x = (column - 7.5f) / kUnit, y = (row - 7.5f) / kUnit;
+    const float basis[kProductColumns] = {1.f, x, y, x * x, x * y, y * y, 0.f, 0.f};
+    float value = 0.f;
+#pragma unroll
+    for (int k = 0; k < kMoments; ++k) value = moment == k ? basis[k] : value;
+    return value;
   }
-  for (int offset = 16; offset > 0; offset /= 2) largest = fmaxf(largest, __shfl_xor_sync(kWholeWarp, largest, offset));
-  if (threadIdx.x % 32 == 0) shared.largest[threadIdx.x / 32] = largest;
-  __syncthreads();
-  for (int w = 0; w < kWarps; ++w) largest = fmaxf(largest, shared.largest[w]);
-  return largest;
-}
+};
 
-// Writes the thread's two pixels' part of the matrix, scaled into half precision's range.
-__device__ __forceinline__ void write_features(Shared& shared, const PixelPair& p, float scale) {
-  const float y = (p.y - 7.5f) / kUnit, x[2] = {(p.x - 7.5f) / kUnit, (p.x - 6.5f) / kUnit};
-  const int pair = p.x / 2, lane = pair % 4, word = pair / 4;
+// What a warp keeps of its tile.
+struct TileMoments {
+  uint32_t pixels[kTileSize][4][kPixelWords];  // gradients in half precision: [row][lane % 4][channel, half of the row]
+  Staged staged[kBatch];
+  float sums[kBatch][kSums + 1];  // one odd column against bank conflicts
+
+  // Reads the gradients of the channels of this pass; returns the unit that they, and so the sums, are kept in, or 0
+  // where there is no gradient to pass on.
+  __device__ float load_pixels(const Scene& s, const TileWork& work, const float* v_image, int channels, int first) {
+    constexpr int kPairs = kTilePixels / 2 / 32;  // of neighbouring pixels, a lane
+    float v[kPairs][2][kChannels], largest = 0.f;
+    const int lane = threadIdx.x % 32, column = lane % 8 * 2, row = lane / 8;
 #pragma unroll
-  for (int n = 0; n < kBlocks * kProductColumns; ++n) {
-    const int c = n / kMoments, moment = n % kMoments;
-    float value[2] = {};
-    if (c < kChannels) {
+    for (int j = 0; j < kPairs; ++j) {
+      const int x = work.tile_x * kTileSize + column, y = work.tile_y * kTileSize + row + j * 4;
+      const float* from = v_image + ((int64_t(work.frame) * s.height + y) * s.width + x) * channels + first;
 #pragma unroll
-      for (int k = 0; k < 2; ++k) {
-        const float basis[kMoments] = {1.f, x[k], y, x[k] * x[k], x[k] * y, y * y};
-        value[k] = p.v[k][c] * scale * basis[moment];
+      for (int k = 0; k < 2 * kChannels; ++k) {
+        const bool inside = x + k / kChannels < s.width && y < s.height && first + k % kChannels < channels;
+        const float value = inside ? from[k / kChannels * channels + k % kChannels] : 0.f;
+        v[j][k / kChannels][k % kChannels] = value;
+        largest = fmaxf(largest, fabsf(value));
       }
     }
-    uint32_t* to =
-        shared.features + p.y * kRowWords + ((n / kProductColumns) * 32 + n % kProductColumns * 4 + lane) * 2 + word;
-    const HalfPair parts = split(value[0], value[1]);
-    to[0] = parts.high;
-    to[kBlocks * 64] = parts.low;
-  }
-}
-
-__device__ __forceinline__ uint32_t half_pair(const ColumnWeights<4>& columns, int k) {
-  return to_halves(columns.weight[k], columns.weight[k + 1]);
-}
-
-// Walks down all rows of the tile: weights of a lane's two Gaussians in its four columns, times the features.
-template <bool kSteep>
-__device__ __forceinline__ void sum_rows(ColumnWeights<4> (&columns)[2], const uint32_t* features,
-                                         float (&sums)[kBlocks][4]) {
-  for (int y = 0; y < kTileSize; y += 4) {
-    columns[0].start_rows(y);
-    columns[1].start_rows(y);
+    for (int offset = 16; offset > 0; offset /= 2) largest = fmaxf(largest, __shfl_xor_sync(kWholeWarp, largest, offset));
+    if (!(largest > 0.f)) return 0.f;
+    const float scale = fminf(kLargestHalf / largest, kMostScale);
 #pragma unroll
-    for (int row = 0; row < 4; ++row, features += kRowWords) {
-      const uint32_t weights[4] = {half_pair(columns[0], 0), half_pair(columns[1], 0), half_pair(columns[0], 2),
-                                   half_pair(columns[1], 2)};
+    for (int j = 0; j < kPairs; ++j) {
 #pragma unroll
-      for (int block = 0; block < 2 * kBlocks; ++block) {
-        const uint2 b = *reinterpret_cast<const uint2*>(features + block * 64);
-        multiply_add(sums[block % kBlocks], weights, b.x, b.y);
+      for (int c = 0; c < kChannels; ++c) {
+        pixels[row + j * 4][lane % 4][c * 2 + lane % 8 / 4] = to_halves(v[j][0][c] * scale, v[j][1][c] * scale);
       }
-      columns[0].next_row<kSteep>(y + row);
-      columns[1].next_row<kSteep>(y + row);
     }
+    __syncwarp();
+    return 1.f / scale;
   }
-}
 
-// Sums of kGroup Gaussians from `first` on: a lane makes the weights of two of them in four columns, down all rows.
-__device__ __forceinline__ void sum_group(Shared& shared, int first, float left, float top) {
-  const int lane = threadIdx.x % 32;
-  const Staged* gaussians[2] = {&shared.staged[first + lane / 4], &shared.staged[first + lane / 4 + 8]};
-  ColumnWeights<4> columns[2];
+  // Sums of kGroup staged Gaussians from `first` on: a lane makes the weights of two of them in four columns, down all
+  // rows. The tile's first pixel is at (left, top).
+  __device__ __forceinline__ void sum_group(const Basis& basis, int first, float left, float top) {
+    const int lane = threadIdx.x % 32;
+    ColumnWeights<4> columns[2];
+    float least = 0.f;
 #pragma unroll
-  for (int g = 0; g < 2; ++g) {
+    for (int g = 0; g < 2; ++g) {
+      const Staged& gaussian = staged[first + lane / 4 + g * 8];
+      columns[g].set_gaussian(gaussian.e, top - gaussian.y);
 #pragma unroll
-    for (int k = 0; k < 4; ++k) {
-      const float dx = left + (lane % 4 * 2 + (k & 1) + (k >> 1) * 8) - gaussians[g]->x;
-      columns[g].set_column(k, gaussians[g]->e, dx);
+      for (int k = 0; k < 4; ++k) {
+        columns[g].set_column(k, gaussian.e, left + (lane % 4 * 2 + k % 2 + k / 2 * 8) - gaussian.x);
+      }
+      least = fminf(least, gaussian.e.c);
     }
-    columns[g].set_gaussian(gaussians[g]->e, gaussians[g]->bend, top - gaussians[g]->y);
-  }
-  const bool steep = __any_sync(kWholeWarp, columns[0].steep() || columns[1].steep());
-  float sums[kBlocks][4] = {};
-  const uint32_t* features = shared.features + lane * 2;
-  if (steep) {
-    sum_rows<true>(columns, features, sums);
-  } else {
-    sum_rows<false>(columns, features, sums);
-  }
+    float found[kChannels][4] = {};
+    if (__all_sync(kWholeWarp, least > kSteepestOf<8>)) {
+      add_rows<8>(basis, columns, found);
+    } else if (__all_sync(kWholeWarp, least > kSteepestOf<4>)) {
+      add_rows<4>(basis, columns, found);
+    } else {
+      add_rows<1>(basis, columns, found);
+    }
+    if (lane % 4 * 2 >= kMoments) return;
 #pragma unroll
-  for (int block = 0; block < kBlocks; ++block) {
+    for (int c = 0; c < kChannels; ++c) {
 #pragma unroll
-    for (int k = 0; k < 4; ++k) {
-      const int n = block * kProductColumns + lane % 4 * 2 + (k & 1);
-      if (n < kFeatures) shared.sums[first + lane / 4 + (k >> 1) * 8][n] = sums[block][k];
+      for (int k = 0; k < 4; ++k) {
+        sums[first + lane / 4 + k / 2 * 8][c * kMoments + lane % 4 * 2 + k % 2] = found[c][k];
+      }
     }
   }
-}
+
+ private:
+  // kPerStart rows follow from one start.
+  template <int kPerStart>
+  __device__ __forceinline__ void add_rows(const Basis& basis, ColumnWeights<4> (&columns)[2],
+                                           float (&found)[kChannels][4]) const {
+    const int lane = threadIdx.x % 32;
+    for (int start = 0; start < kTileSize; start += kPerStart) {
+      columns[0].start(start);
+      columns[1].start(start);
+#pragma unroll
+      for (int row = start; row < start + kPerStart; ++row) {
+        const uint2 b = basis.rows[row][lane];
+        const uint4 some = *reinterpret_cast<const uint4*>(pixels[row][lane % 4]);
+        const uint2 rest = *reinterpret_cast<const uint2*>(pixels[row][lane % 4] + 4);
+        const uint32_t v[kChannels * 2] = {some.x, some.y, some.z, some.w, rest.x, rest.y};
+        const uint32_t w[4] = {pair_of(columns[0], 0), pair_of(columns[1], 0), pair_of(columns[0], 2), pair_of(columns[1], 2)};
+#pragma unroll
+        for (int c = 0; c < kChannels; ++c) {
+          const uint32_t weighted[4] = {multiply(w[0], v[c * 2]), multiply(w[1], v[c * 2]), multiply(w[2], v[c * 2 + 1]),
+                                        multiply(w[3], v[c * 2 + 1])};
+          multiply_add(found[c], weighted, b.x, b.y);
+        }
+        if (row + 1 < start + kPerStart) {
+          columns[0].next_row();
+          columns[1].next_row();
+        }
+      }
+    }
+  }
+
+  __device__ __forceinline__ static uint32_t pair_of(const ColumnWeights<4>& columns, int k) {
+    return to_halves(columns.weight[k], columns.weight[k + 1]);
+  }
+};
 
 }  // namespace garv

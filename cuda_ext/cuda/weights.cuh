@@ -34,48 +34,4 @@ constexpr float kNoWeight = -1000.f;  // an exponent of 2 that gives nothing
 // long as the Gaussian is not thinner than this curvature (0.45 pixels).
 constexpr float kSteepest = -3.5f;
 
-// The weights of one Gaussian in kColumns columns of pixels, row by row.
-template <int kColumns>
-struct ColumnWeights {
-  float slope[kColumns], constant[kColumns], weight[kColumns], ratio[kColumns];
-  float dy0, c, bend;
-
-  __device__ __forceinline__ void set_column(int k, const Exponent& e, float dx) {
-    slope[k] = e.b * dx;
-    constant[k] = fmaf(e.a * dx, dx, e.k);
-  }
-
-  __device__ __forceinline__ void set_gaussian(const Exponent& e, float second_difference, float first_dy) {
-    dy0 = first_dy;
-    c = e.c;
-    bend = second_difference;
-  }
-
-  __device__ __forceinline__ bool steep() const { return c < kSteepest; }
-
-  __device__ __forceinline__ float weight_at(int k, float dy) const {
-    return exp2_approx(fmaf(fmaf(c, dy, slope[k]), dy, constant[k]));
-  }
-
-  __device__ __forceinline__ void start_rows(int row) {
-    const float dy = dy0 + row, step = c * fmaf(2.f, dy, 1.f);
-#pragma unroll
-    for (int k = 0; k < kColumns; ++k) {
-      weight[k] = weight_at(k, dy);
-      // Bounded, or a ratio past the largest number would turn a weight of 0 into NaN.
-      ratio[k] = exp2_approx(fminf(step + slope[k], 126.f));
-    }
-  }
-
-  // From `row` to the next one; kSteep without the recurrence.
-  template <bool kSteep>
-  __device__ __forceinline__ void next_row(int row) {
-#pragma unroll
-    for (int k = 0; k < kColumns; ++k) {
-      weight[k] = kSteep ? weight_at(k, dy0 + (row + 1)) : weight[k] * ratio[k];
-      ratio[k] *= bend;
-    }
-  }
-};
-
 }  // namespace garv
