@@ -1,105 +1,124 @@
-// Sums the Gaussians of every tile: images [frames, height, width, C].
-#include "common.cuh"
-#include "weights.cuh"
+// Sums the Gaussians of every tile: images [frames, height, width, C]. Weights and colours are rounded to half precision
+// and summed on the tensor cores (see tile_sums.cuh), a warp a tile.
+#include "tile_sums.cuh"
+#include "tile_writing.cuh"
 
 namespace garv {
 namespace {
 
-constexpr int kThreads = 32;  // one warp, one tile
-constexpr int kHalves = 2;    // of a tile, upper and lower
-constexpr int kHalfHeight = kTileSize / kHalves;
-constexpr int kRows = kTilePixels / kHalves / kThreads;  // pixels of one column that a thread owns in each half
-// Squared distance beyond which a weight, below 2^-17, is lost in the rounding of a sum of ordinary colours.
-constexpr float kNothing = 24.f;
+constexpr int kChannels = 4;  // that a pass takes at most
+constexpr int kWarps = 2;     // of a thread block: enough to fill GPUs that hold 16 of them
+constexpr int kThreads = 32 * kWarps;
+constexpr int kBlocksPerProcessor = 14;  // as many as the registers allow
 
-// Everything a pixel needs of one Gaussian.
+constexpr int kMostExponent = 126;  // of a power of 2 whose inverse is one in float32, too
+
+__device__ __forceinline__ float power_of_two(int exponent) { return __uint_as_float((exponent + 127) << 23); }
+
+// The colours of the channels of a pass.
 template <int C>
-struct alignas(16) Staged {
-  float x, y;
-  Exponent e;
-  float bend;       // exp2 of the exponent's second difference from row to row
-  unsigned halves;  // a bit for each half of the tile that the Gaussian means anything to
-  float color[C];
+struct PassColors {
+  float values[C];
+  int exponent;  // of the power of 2 that the largest is once to twice as large as
+
+  __device__ __forceinline__ void load(const float* color) {
+    float largest = 0.f;
+#pragma unroll
+    for (int c = 0; c < C; ++c) {
+      values[c] = color[c];
+      largest = fmaxf(largest, fabsf(values[c]));
+    }
+    exponent = clamped(static_cast<int>(__float_as_uint(largest) >> 23) - 127, -kMostExponent, kMostExponent);
+  }
+
+  // Divided by that power.
+  __device__ __forceinline__ uint2 halves() const {
+    const float scale = power_of_two(-exponent);
+    float scaled[kChannels] = {};
+#pragma unroll
+    for (int c = 0; c < C; ++c) scaled[c] = values[c] * scale;
+    return make_uint2(to_halves(scaled[0], scaled[1]), to_halves(scaled[2], scaled[3]));
+  }
 };
 
-template <int C>
-__device__ __forceinline__ void stage(const TileWork& work, const ReachingSlice& r, const float* color, Staged<C>& g) {
-  g.x = r.slice.x;
-  g.y = r.slice.y;
-  g.e = exponent_of(r);
-  g.bend = exp2_approx(2.f * g.e.c);
-  g.halves = 0;
-  const float u2 = r.slice.u * r.slice.u;
-  for (int half = 0; half < kHalves; ++half) {
-    const int x = work.tile_x * kTileSize, y = work.tile_y * kTileSize + half * kHalfHeight;
-    const float distance = u2 + box_distance(r.slice, r.conic, x, y, kTileSize, kHalfHeight);
-    g.halves |= static_cast<unsigned>(distance < kNothing) << half;
-  }
-  for (int c = 0; c < C; ++c) g.color[c] = color[c];
-}
+// Sums in a unit that follows the largest colours, so that those of any size are as exact as others: a Gaussian's
+// colours are scaled by its own power of 2, and that over the unit's goes into its weights.
+struct ScaledSums {
+  TileSums sums = {};
+  int unit = -kMostExponent - kHeadroom - 1;  // exponent of 2; smaller than that of any colour
 
-// Four rows of a column from one start (see weights.cuh).
+  // Makes room for colours up to this exponent.
+  __device__ __forceinline__ void reach(int exponent) {
+    if (exponent <= unit + kHeadroom) return;
+    sums.multiply_by(exp2_approx(static_cast<float>(unit - exponent)));
+    unit = exponent;
+  }
+};
+
+// What one warp needs beside its registers, of which there are too few to keep its work in them, too.
 template <int C>
-__device__ __forceinline__ void add_rows(const Staged<C>& g, float dy, float slope, float constant,
-                                         float (&sum)[kRows][C]) {
-  float weight[kRows];
-  if (g.e.c > kSteepest) {  // the same for all threads
-    weight[0] = exp2_approx(fmaf(fmaf(g.e.c, dy, slope), dy, constant));
-    // Bounded, or a ratio past the largest number would turn a weight of 0 into NaN.
-    float ratio = exp2_approx(fminf(fmaf(g.e.c, fmaf(2.f, dy, 1.f), slope), 126.f));
-#pragma unroll
-    for (int r = 1; r < kRows; ++r, ratio *= g.bend) weight[r] = weight[r - 1] * ratio;
+struct Scratch {
+  union {
+    TileWork work;
+  };
+  union {  // at different times
+    ReadyGaussian batch[kBatch];
+    float samples[kTilePixels * C];
+  };
+  __device__ Scratch() {}
+};
+
+// Adds those of the batch's Gaussians that touch the tile.
+template <int C>
+__device__ __forceinline__ void add_batch(ScaledSums& scaled, Scratch<C>& scratch, const Scene& s,
+                                          const TileLists& lists, int batch, const float* colors, int stride) {
+  const TileWork& work = scratch.work;
+  const int lane = threadIdx.x % 32;
+  ReachingSlice r;
+  PassColors<C> color;
+  bool touched = batch + lane < static_cast<int>(work.count);
+  if (touched) {
+    const int id = work.gaussian(lists, batch + lane);
+    r = load_slice(s, id, work.frame);
+    color.load(colors + int64_t(id) * stride);
+    touched = work.touched_by(r);
+  }
+  const unsigned found = __ballot_sync(kWholeWarp, touched), before = (1u << lane) - 1;
+  if (found == 0) return;
+  scaled.reach(__reduce_max_sync(kWholeWarp, touched ? color.exponent : -kMostExponent));
+  const int count = __popc(found);
+  if (touched) {
+    const float brighter = static_cast<float>(color.exponent - scaled.unit);
+    scratch.batch[__popc(found & before)].set(r.slice, r.conic, brighter, color.halves());
   } else {
-#pragma unroll
-    for (int r = 0; r < kRows; ++r) weight[r] = exp2_approx(fmaf(fmaf(g.e.c, dy + r, slope), dy + r, constant));
+    scratch.batch[count + __popc(~found & before)].set_nothing();  // the last group is filled up
   }
-#pragma unroll
-  for (int r = 0; r < kRows; ++r) {
-#pragma unroll
-    for (int c = 0; c < C; ++c) sum[r][c] = fmaf(weight[r], g.color[c], sum[r][c]);
-  }
+  __syncwarp();
+  const float x = work.tile_x * kTileSize + 0.5f, y = work.tile_y * kTileSize + 0.5f;
+  for (int first = 0; first < count; first += kGroup) scaled.sums.add_group(scratch.batch + first, x, y);
+  __syncwarp();
 }
 
+// C of the image's channels, from `channel` on.
 template <int C>
-__global__ void __launch_bounds__(kThreads)
-    accumulate_tiles(Scene s, TileLists lists, const float* colors, float* image) {
-  __shared__ Staged<C> staged[kThreads];
-  const TileWork work(s, lists, blockIdx.x);
-  const int x = work.tile_x * kTileSize + threadIdx.x % kTileSize;
-  const int y = work.tile_y * kTileSize + threadIdx.x / kTileSize * kRows;
-  float sum[kHalves][kRows][C] = {};
+__global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
+    accumulate_tiles(Scene s, TileLists lists, const float* colors, Images<float> images, int channel) {
+  __shared__ Scratch<C> scratches[kWarps];
+  const int64_t tile = int64_t(blockIdx.x) * kWarps + threadIdx.x / 32;
+  if (tile >= s.frames * s.tiles()) return;
+  Scratch<C>& scratch = scratches[threadIdx.x / 32];
+  const TileWork& work = scratch.work = TileWork(s, lists, tile);
+  __syncwarp();
+  ScaledSums scaled;
+  for (int batch = 0; batch < static_cast<int>(work.count); batch += kBatch)
+    add_batch(scaled, scratch, s, lists, batch, colors + channel, images.channels);
 
-  for (int64_t batch = 0; batch < work.count; batch += kThreads) {
-    int id = 0;
-    ReachingSlice r;
-    bool touched = batch + threadIdx.x < work.count;
-    if (touched) {
-      id = work.gaussian(lists, batch + threadIdx.x);
-      r = load_slice(s, id, work.frame);
-      touched = work.touched_by(r);
-    }
-    const unsigned warp = __ballot_sync(0xffffffffu, touched);
-    const int place = __popc(warp & ((1u << threadIdx.x) - 1));
-    if (touched) stage<C>(work, r, colors + int64_t(id) * C, staged[place]);
-    __syncwarp();
-    for (int k = 0; k < __popc(warp); ++k) {
-      const Staged<C>& g = staged[k];
-      const float dx = x + 0.5f - g.x, dy = y + 0.5f - g.y;
-      const float slope = g.e.b * dx, constant = fmaf(g.e.a * dx, dx, g.e.k);
-#pragma unroll
-      for (int half = 0; half < kHalves; ++half) {
-        if (g.halves >> half & 1) add_rows<C>(g, dy + half * kHalfHeight, slope, constant, sum[half]);
-      }
-    }
-    __syncwarp();
-  }
-
-  for (int k = 0; k < kHalves * kRows; ++k) {
-    const int row = y + k / kRows * kHalfHeight + k % kRows;
-    if (x >= s.width || row >= s.height) continue;
-    float* pixel = image + ((int64_t(work.frame) * s.height + row) * s.width + x) * C;
-    for (int c = 0; c < C; ++c) pixel[c] = sum[k / kRows][k % kRows][c];
-  }
+  const float unit = power_of_two(max(scaled.unit, -kMostExponent));  // without Gaussians there is none
+  scaled.sums.template for_each_sample<C>([&](int row, int column, int c, float value) {
+    scratch.samples[(row * kTileSize + column) * C + c] = value * unit;
+  });
+  __syncwarp();
+  images.write<C>(scratch.samples, work.frame, work.tile_x * kTileSize, work.tile_y * kTileSize, channel);
 }
 
 Tensor accumulate(const Tensor& means, const Tensor& cholesky, const Tensor& colors, const Tensor& cutoffs,
@@ -108,16 +127,22 @@ Tensor accumulate(const Tensor& means, const Tensor& cholesky, const Tensor& col
   const Scene s = make_scene(means, cholesky, cutoffs, times, motion, width, height);
   const TileLists lists = make_lists(s, isect_offsets, flatten_ids);
   const int channels = channels_of(s, colors);
+  STD_TORCH_CHECK(width * channels <= INT32_MAX, "a row of the image must have at most 2^31 numbers, got ", width,
+                  " pixels of ", channels, " channels");
   const DeviceGuard guard(means.get_device_index());
   const int64_t tiles = s.frames * s.tiles();
   if (s.n == 0 || tiles == 0) return torch::stable::new_zeros(colors, {s.frames, height, width, channels});
 
   Tensor image = torch::stable::new_empty(colors, {s.frames, height, width, channels});
-  dispatch_channels(channels, [&](auto c) {
-    accumulate_tiles<c><<<static_cast<unsigned>(tiles), kThreads, 0, stream_of(means)>>>(
-        s, lists, static_cast<const float*>(colors.const_data_ptr()), static_cast<float*>(image.mutable_data_ptr()));
-  });
-  STD_CUDA_KERNEL_LAUNCH_CHECK();
+  const Images<float> images = {static_cast<float*>(image.mutable_data_ptr()), s.width, s.height, channels};
+  const unsigned blocks = static_cast<unsigned>((tiles + kWarps - 1) / kWarps);
+  for (int channel = 0; channel < channels; channel += kChannels) {
+    dispatch_channels<kChannels>(std::min(kChannels, channels - channel), [&](auto c) {
+      accumulate_tiles<c><<<blocks, kThreads, 0, stream_of(means)>>>(
+          s, lists, static_cast<const float*>(colors.const_data_ptr()), images, channel);
+    });
+    STD_CUDA_KERNEL_LAUNCH_CHECK();
+  }
   return image;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "tile_drawing.cuh"
+#include "tile_writing.cuh"
 
 namespace garv {
 
@@ -53,24 +54,8 @@ struct ByteOutput {
       scratch.bytes[(row * kTileSize + column) * C + channel] = to_byte(value);
     });
     __syncwarp();
-    const int lane = threadIdx.x % 32, left = x - window.left, top = y - window.top, pitch = window.width * C;
-    uint8_t* const corner = pixels + (int64_t(frame) * window.height + top) * pitch + int64_t(left) * C;
-    const bool inside = left >= 0 && top >= 0 && left + kTileSize <= window.width && top + kTileSize <= window.height;
-    if (inside && pitch % 4 == 0 && reinterpret_cast<uintptr_t>(corner) % 4 == 0) {
-      constexpr int kWords = kTileSize * C / 4;  // a row
-#pragma unroll
-      for (int k = 0; k < kTileSize * kWords / 32; ++k) {
-        const int row = (k * 32 + lane) / kWords, word = (k * 32 + lane) % kWords;
-        reinterpret_cast<uint32_t*>(corner + row * pitch)[word] =
-            reinterpret_cast<const uint32_t*>(scratch.bytes)[k * 32 + lane];
-      }
-      return;
-    }
-    for (int k = lane; k < kTilePixels * C; k += 32) {
-      const int row = k / (kTileSize * C), byte = k % (kTileSize * C), px = left + byte / C, py = top + row;
-      const bool there = px >= 0 && py >= 0 && px < window.width && py < window.height;
-      if (there) corner[int64_t(row) * pitch + byte] = scratch.bytes[k];
-    }
+    const Images<uint8_t> images = {pixels, window.width, window.height, C};
+    images.write<C>(scratch.bytes, frame, x - window.left, y - window.top, 0);
   }
 };
 

@@ -63,7 +63,8 @@ __device__ __forceinline__ void add_batch(TileSums& sums, Pending& pending, cons
   if (lane < count) {
     const Record record = Record::load(s, pending.ids[lane]);
     const SeenSlice seen = record.seen(s, place.frame, place.level);
-    pending.batch[lane].set(seen, conic_of(seen.slice), record);
+    const uint2 colors = make_uint2(record.b.z, record.b.w);
+    pending.batch[lane].set(seen.slice, conic_of(seen.slice), 0.5f * kLog2e * seen.brighter, colors);
   } else {
     pending.batch[lane].set_nothing();
   }

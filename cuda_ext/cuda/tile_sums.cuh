@@ -8,7 +8,7 @@
 // Gaussian's contribution, as is the bulge itself.
 #pragma once
 
-#include "packed.cuh"
+#include "common.cuh"
 #include "tensor_cores.cuh"
 #include "weights.cuh"
 
@@ -26,6 +26,7 @@ constexpr float kSteepestOfHalf = -0.79f;
 constexpr float kBulgeRoom = 10.f;
 constexpr int kWidestBulge = 12;  // times the curvature: j (7 - j) in row j of eight
 static_assert(-kSteepestOfHalf * kWidestBulge <= kBulgeRoom && -kSteepest * 2 <= kBulgeRoom);
+constexpr int kHeadroom = 5;  // exponent that may come on top: 2^15 is the largest power of 2 in half precision
 
 // A Gaussian of one tile, ready to be drawn. At 96 bytes from one to the next, the lanes' loads meet in no bank.
 struct alignas(32) ReadyGaussian {
@@ -34,14 +35,15 @@ struct alignas(32) ReadyGaussian {
   uint4 colors[2];  // what a product's columns take: the upper half's channels, then the lower half's
   __half2 bulges;   // of row 3 of eight, and of row 1 of four
 
-  __device__ __forceinline__ void set(const SeenSlice& seen, const Conic<float>& conic, const Record& record) {
-    const Slice<float>& g = seen.slice;
+  // brighter: exponent of 2 that the weights are raised by, at most kHeadroom. channels: four, in half precision.
+  __device__ __forceinline__ void set(const Slice<float>& g, const Conic<float>& conic, float brighter,
+                                      uint2 channels) {
     const Exponent e = exponent_of(g, conic);
-    place = make_float4(g.x, g.y, fmaf(0.5f * kLog2e, seen.brighter, e.k + kBulgeRoom), e.a);
+    place = make_float4(g.x, g.y, brighter + (e.k + kBulgeRoom), e.a);
     const uint32_t first_bulges = to_halves(bulge(e.c, 6.f), bulge(e.c, 10.f));
     bend = make_float4(e.b, e.c, exp2_approx(2.f * kHalfHeight * e.c), __uint_as_float(first_bulges));
     bulges = __floats2half2_rn(bulge(e.c, kWidestBulge), bulge(e.c, 2.f));
-    const uint32_t c01 = record.b.z, c23 = record.b.w, high = 0xffff0000u;
+    const uint32_t c01 = channels.x, c23 = channels.y, high = 0xffff0000u;
     colors[0] = make_uint4(c01 & ~high, c01 >> 16, c23 & ~high, c23 >> 16);
     colors[1] = make_uint4(c01 << 16, c01 & high, c23 << 16, c23 & high);
   }
@@ -129,6 +131,11 @@ struct TileSums {
     }
   }
 
+  __device__ __forceinline__ void multiply_by(float factor) {
+#pragma unroll
+    for (int k = 0; k < kHalfHeight * 4; ++k) rows[k / 4][k % 4] *= factor;
+  }
+
   // Calls use(row, column, channel, value) for the samples that the lane holds.
   template <int C, typename Use>
   __device__ __forceinline__ void for_each_sample(const Use& use) {
@@ -184,8 +191,9 @@ struct TileSums {
 #pragma unroll
         for (int k = 0; k < 4; ++k) weight[k / 2][k % 2] *= ratio[k / 2][k % 2];
       }
-      multiply_add(rows[row], to_halves(weight[0][0], weight[1][0]), to_halves(weight[0][1], weight[1][1]),
-                   bulging[min(j, kPerStart - 1 - j)]);
+      // Finite: exponents of a Gaussian as thin as float32 can tell may round to more than their constant.
+      multiply_add(rows[row], as_word(to_finite_halves(weight[0][0], weight[1][0])),
+                   as_word(to_finite_halves(weight[0][1], weight[1][1])), bulging[min(j, kPerStart - 1 - j)]);
     }
   }
 };

@@ -2,6 +2,7 @@
 // cores.
 #pragma once
 
+#include "packed.cuh"
 #include "tile_sums.cuh"
 
 namespace garv {
