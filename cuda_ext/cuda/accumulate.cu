@@ -1,5 +1,6 @@
 // Sums the Gaussians of every tile: images [frames, height, width, C]. Weights and colours are rounded to half precision
 // and summed on the tensor cores (see tile_sums.cuh), a warp a tile.
+#include "gaussian_rows.cuh"
 #include "tile_sums.cuh"
 #include "tile_writing.cuh"
 
@@ -7,6 +8,7 @@ namespace garv {
 namespace {
 
 constexpr int kChannels = 4;  // that a pass takes at most
+static_assert(kChannels <= kRowColors);
 constexpr int kWarps = 2;     // of a thread block: enough to fill GPUs that hold 16 of them
 constexpr int kThreads = 32 * kWarps;
 constexpr int kBlocksPerProcessor = 14;  // as many as the registers allow
@@ -71,16 +73,16 @@ struct Scratch {
 // Adds those of the batch's Gaussians that touch the tile.
 template <int C>
 __device__ __forceinline__ void add_batch(ScaledSums& scaled, Scratch<C>& scratch, const Scene& s,
-                                          const TileLists& lists, int batch, const float* colors, int stride) {
+                                          const TileLists& lists, int batch, const float4* rows) {
   const TileWork& work = scratch.work;
   const int lane = threadIdx.x % 32;
   ReachingSlice r;
   PassColors<C> color;
   bool touched = batch + lane < static_cast<int>(work.count);
   if (touched) {
-    const int id = work.gaussian(lists, batch + lane);
-    r = load_slice(s, id, work.frame);
-    color.load(colors + int64_t(id) * stride);
+    const GaussianRow row = GaussianRow::load(rows, work.gaussian(lists, batch + lane));
+    r = row.slice(s, work.frame);
+    color.load(row.colors);
     touched = work.touched_by(r);
   }
   const unsigned found = __ballot_sync(kWholeWarp, touched), before = (1u << lane) - 1;
@@ -102,7 +104,7 @@ __device__ __forceinline__ void add_batch(ScaledSums& scaled, Scratch<C>& scratc
 // C of the image's channels, from `channel` on.
 template <int C>
 __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
-    accumulate_tiles(Scene s, TileLists lists, const float* colors, Images<float> images, int channel) {
+    accumulate_tiles(Scene s, TileLists lists, const float4* rows, Images<float> images, int channel) {
   __shared__ Scratch<C> scratches[kWarps];
   const int64_t tile = int64_t(blockIdx.x) * kWarps + threadIdx.x / 32;
   if (tile >= s.frames * s.tiles()) return;
@@ -111,7 +113,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
   __syncwarp();
   ScaledSums scaled;
   for (int batch = 0; batch < static_cast<int>(work.count); batch += kBatch)
-    add_batch(scaled, scratch, s, lists, batch, colors + channel, images.channels);
+    add_batch(scaled, scratch, s, lists, batch, rows);
 
   const float unit = power_of_two(max(scaled.unit, -kMostExponent));  // without Gaussians there is none
   scaled.sums.template for_each_sample<C>([&](int row, int column, int c, float value) {
@@ -135,11 +137,14 @@ Tensor accumulate(const Tensor& means, const Tensor& cholesky, const Tensor& col
 
   Tensor image = torch::stable::new_empty(colors, {s.frames, height, width, channels});
   const Images<float> images = {static_cast<float*>(image.mutable_data_ptr()), s.width, s.height, channels};
+  Tensor packed = new_rows(s, colors);
+  float4* const rows = static_cast<float4*>(packed.mutable_data_ptr());
   const unsigned blocks = static_cast<unsigned>((tiles + kWarps - 1) / kWarps);
   for (int channel = 0; channel < channels; channel += kChannels) {
+    pack_rows(s, static_cast<const float*>(colors.const_data_ptr()), channels, channel, rows, stream_of(means));
     dispatch_channels<kChannels>(std::min(kChannels, channels - channel), [&](auto c) {
       accumulate_tiles<c><<<blocks, kThreads, 0, stream_of(means)>>>(
-          s, lists, static_cast<const float*>(colors.const_data_ptr()), images, channel);
+          s, lists, rows, images, channel);
     });
     STD_CUDA_KERNEL_LAUNCH_CHECK();
   }

@@ -164,7 +164,7 @@ struct Launch {
     Tensor packed = new_rows(s, like);
     float4* const rows = static_cast<float4*>(packed.mutable_data_ptr());
     for (int first = 0; first < channels; first += kChannels) {
-      launch_pack_rows(s, colors, channels, first, rows, stream);
+      pack_rows(s, colors, channels, first, rows, stream);
       const int64_t blocks = (s.frames * s.tiles() * 32 + kThreads - 1) / kThreads;
       differentiate_tiles<kPairs><<<static_cast<unsigned>(blocks), kThreads, 0, stream>>>(
           s, lists, rows, channels, first, v_image, out);

@@ -28,32 +28,12 @@ struct GaussianRow {
   }
 };
 
-// A thread for each part of a row; colours from channel `first` on, 0 past the last one.
-__global__ void pack_rows(Scene s, const float* colors, int channels, int first, float4* rows) {
-  const int64_t k = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
-  const int64_t id = k / kRowParts;
-  if (id >= s.n) return;
-  const float *mean = s.means + id * 3, *cholesky = s.cholesky + id * 6;
-  const auto color = [&](int c) { return first + c < channels ? colors[id * channels + first + c] : 0.f; };
-  switch (k % kRowParts) {
-    case 0: rows[k] = {mean[0], mean[1], mean[2], s.cutoffs[id]}; break;
-    case 1: rows[k] = {cholesky[0], cholesky[1], cholesky[2], cholesky[3]}; break;
-    case 2: rows[k] = {cholesky[4], cholesky[5], color(0), color(1)}; break;
-    case 3: rows[k] = {color(2), color(3), color(4), color(5)}; break;
-  }
-}
-
 // Room for the rows of all Gaussians.
 inline Tensor new_rows(const Scene& s, const Tensor& like) {
   return torch::stable::new_empty(like, {s.n, kRowParts * 4}, ScalarType::Float);
 }
 
-inline void launch_pack_rows(const Scene& s, const float* colors, int channels, int first, float4* rows,
-                             cudaStream_t stream) {
-  constexpr int kPackThreads = 256;
-  const int64_t blocks = (int64_t(s.n) * kRowParts + kPackThreads - 1) / kPackThreads;
-  pack_rows<<<static_cast<unsigned>(blocks), kPackThreads, 0, stream>>>(s, colors, channels, first, rows);
-  STD_CUDA_KERNEL_LAUNCH_CHECK();
-}
+// Writes the rows of all Gaussians, with kRowColors of their `channels` colours from channel `first` on; 0 past the last.
+void pack_rows(const Scene& s, const float* colors, int channels, int first, float4* rows, cudaStream_t stream);
 
 }  // namespace garv
