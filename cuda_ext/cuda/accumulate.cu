@@ -1,5 +1,5 @@
-// Sums the Gaussians of every tile: images [frames, height, width, C]. Weights and colours are rounded to half precision
-// and summed on the tensor cores (see tile_sums.cuh), a warp a tile.
+// Sums the Gaussians of every tile: images [frames, height, width, C]. A warp has a tile; weights and colours are
+// rounded to half precision for the tensor cores, which sum in float32 (see tile_sums.cuh).
 #include "tile_sums.cuh"
 #include "tile_writing.cuh"
 
