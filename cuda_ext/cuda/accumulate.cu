@@ -45,12 +45,12 @@ struct PassColors {
 // colours are scaled by its own power of 2, and that over the unit's goes into its weights.
 struct ScaledSums {
   TileSums sums = {};
-  int unit = -kMostExponent - kHeadroom - 1;  // exponent of 2; smaller than that of any colour
+  int unit = -kMostExponent - kHeadroom - 1;  // exponent of 2; before the first colour smaller than any
 
   // Makes room for colours up to this exponent.
   __device__ __forceinline__ void reach(int exponent) {
     if (exponent <= unit + kHeadroom) return;
-    sums.multiply_by(exp2_approx(static_cast<float>(unit - exponent)));
+    if (unit >= -kMostExponent) sums.multiply_by(exp2_approx(static_cast<float>(unit - exponent)));
     unit = exponent;
   }
 };
