@@ -1,5 +1,5 @@
-// Sums the Gaussians of every tile: images [frames, height, width, C]. Weights and colours are rounded to half precision
-// and summed on the tensor cores (see tile_sums.cuh), a warp a tile.
+// Sums the Gaussians of every tile: images [frames, height, width, C]. A warp has a tile; weights and colours are
+// rounded to half precision for the tensor cores, which sum in float32 (see tile_sums.cuh).
 #include "gaussian_rows.cuh"
 #include "tile_sums.cuh"
 #include "tile_writing.cuh"
@@ -47,12 +47,12 @@ struct PassColors {
 // colours are scaled by its own power of 2, and that over the unit's goes into its weights.
 struct ScaledSums {
   TileSums sums = {};
-  int unit = -kMostExponent - kHeadroom - 1;  // exponent of 2; smaller than that of any colour
+  int unit = -kMostExponent - kHeadroom - 1;  // exponent of 2; before the first colour smaller than any
 
   // Makes room for colours up to this exponent.
   __device__ __forceinline__ void reach(int exponent) {
     if (exponent <= unit + kHeadroom) return;
-    sums.multiply_by(exp2_approx(static_cast<float>(unit - exponent)));
+    if (unit >= -kMostExponent) sums.multiply_by(exp2_approx(static_cast<float>(unit - exponent)));
     unit = exponent;
   }
 };

@@ -139,8 +139,9 @@ struct TileWork {
     begin = lists.offsets[tile];
     listed = lists.complete(s.frames * s.tiles());
     count = listed ? lists.offsets[tile + 1] - begin : s.n;
-    frame = static_cast<int>(tile / s.tiles());
-    const int rest = static_cast<int>(tile - frame * s.tiles());
+    const int per_frame = static_cast<int>(s.tiles());
+    frame = static_cast<int>(tile) / per_frame;
+    const int rest = static_cast<int>(tile) - frame * per_frame;
     tile_y = rest / s.tiles_x;
     tile_x = rest - tile_y * s.tiles_x;
   }
@@ -155,7 +156,7 @@ struct TileWork {
 };
 
 // Calls launch(std::integral_constant<int, C>) for the number of channels at hand, 1 to kMost.
-template <int kMost = kMaxChannels, typename F>
+template <int kMost, typename F>
 void dispatch_channels(int channels, F&& launch) {
   if constexpr (kMost > 0) {
     if (channels == kMost) return launch(std::integral_constant<int, kMost>());

@@ -46,9 +46,15 @@ struct Basis {
   }
 };
 
+// Gradients of a row of pixels in half precision.
+struct alignas(16) PixelRow {
+  uint32_t columns[4][kPixelWords];  // [lane % 4][channel, half of the row]
+  uint32_t apart[4];                 // keeps rows in other banks
+};
+
 // What a warp keeps of its tile.
 struct TileMoments {
-  uint32_t pixels[kTileSize][4][kPixelWords];  // gradients in half precision: [row][lane % 4][channel, half of the row]
+  PixelRow pixels[kTileSize];
   Staged staged[kBatch];
   float sums[kBatch][kSums + 1];  // one odd column against bank conflicts
 
@@ -56,19 +62,13 @@ struct TileMoments {
   // where there is no gradient to pass on.
   __device__ float load_pixels(const Scene& s, const TileWork& work, const float* v_image, int channels, int first) {
     constexpr int kPairs = kTilePixels / 2 / 32;  // of neighbouring pixels, a lane
-    float v[kPairs][2][kChannels], largest = 0.f;
+    float v[kPairs][2 * kChannels], largest = 0.f;
     const int lane = threadIdx.x % 32, column = lane % 8 * 2, row = lane / 8;
 #pragma unroll
     for (int j = 0; j < kPairs; ++j) {
-      const int x = work.tile_x * kTileSize + column, y = work.tile_y * kTileSize + row + j * 4;
-      const float* from = v_image + ((int64_t(work.frame) * s.height + y) * s.width + x) * channels + first;
+      load_pair(s, work, v_image, channels, first, column, row + j * 4, v[j]);
 #pragma unroll
-      for (int k = 0; k < 2 * kChannels; ++k) {
-        const bool inside = x + k / kChannels < s.width && y < s.height && first + k % kChannels < channels;
-        const float value = inside ? from[k / kChannels * channels + k % kChannels] : 0.f;
-        v[j][k / kChannels][k % kChannels] = value;
-        largest = fmaxf(largest, fabsf(value));
-      }
+      for (int k = 0; k < 2 * kChannels; ++k) largest = fmaxf(largest, fabsf(v[j][k]));
     }
     for (int offset = 16; offset > 0; offset /= 2) largest = fmaxf(largest, __shfl_xor_sync(kWholeWarp, largest, offset));
     if (!(largest > 0.f)) return 0.f;
@@ -77,7 +77,7 @@ struct TileMoments {
     for (int j = 0; j < kPairs; ++j) {
 #pragma unroll
       for (int c = 0; c < kChannels; ++c) {
-        pixels[row + j * 4][lane % 4][c * 2 + lane % 8 / 4] = to_halves(v[j][0][c] * scale, v[j][1][c] * scale);
+        pixels[row + j * 4].columns[lane % 4][c * 2 + lane % 8 / 4] = to_halves(v[j][c] * scale, v[j][kChannels + c] * scale);
       }
     }
     __syncwarp();
@@ -119,6 +119,29 @@ struct TileMoments {
   }
 
  private:
+  // Two neighbouring pixels of the tile, all channels of one after those of the other.
+  __device__ __forceinline__ static void load_pair(const Scene& s, const TileWork& work, const float* v_image,
+                                                   int channels, int first, int column, int row,
+                                                   float (&v)[2 * kChannels]) {
+    const int x = work.tile_x * kTileSize + column, y = work.tile_y * kTileSize + row;
+    const float* from = v_image + ((int64_t(work.frame) * s.height + y) * s.width + x) * channels + first;
+    const bool aligned = channels == kChannels && reinterpret_cast<uintptr_t>(from) % sizeof(float2) == 0;
+    if (aligned && x + 1 < s.width && y < s.height) {
+#pragma unroll
+      for (int k = 0; k < kChannels; ++k) {
+        const float2 two = reinterpret_cast<const float2*>(from)[k];
+        v[2 * k] = two.x;
+        v[2 * k + 1] = two.y;
+      }
+      return;
+    }
+#pragma unroll
+    for (int k = 0; k < 2 * kChannels; ++k) {
+      const bool inside = x + k / kChannels < s.width && y < s.height && first + k % kChannels < channels;
+      v[k] = inside ? from[k / kChannels * channels + k % kChannels] : 0.f;
+    }
+  }
+
   // kPerStart rows follow from one start.
   template <int kPerStart>
   __device__ __forceinline__ void add_rows(const Basis& basis, ColumnWeights<4> (&columns)[2],
@@ -130,8 +153,9 @@ struct TileMoments {
 #pragma unroll
       for (int row = start; row < start + kPerStart; ++row) {
         const uint2 b = basis.rows[row][lane];
-        const uint4 some = *reinterpret_cast<const uint4*>(pixels[row][lane % 4]);
-        const uint2 rest = *reinterpret_cast<const uint2*>(pixels[row][lane % 4] + 4);
+        const uint32_t* const pixel = pixels[row].columns[lane % 4];
+        const uint4 some = *reinterpret_cast<const uint4*>(pixel);
+        const uint2 rest = *reinterpret_cast<const uint2*>(pixel + 4);
         const uint32_t v[kChannels * 2] = {some.x, some.y, some.z, some.w, rest.x, rest.y};
         const uint32_t w[4] = {pair_of(columns[0], 0), pair_of(columns[1], 0), pair_of(columns[0], 2), pair_of(columns[1], 2)};
 #pragma unroll

@@ -32,12 +32,13 @@ struct Images {
     Sample* const corner = samples + (int64_t(frame) * height + top) * pitch + int64_t(left) * channels + channel;
     const bool inside = left >= 0 && top >= 0 && left + kTileSize <= width && top + kTileSize <= height;
     if (inside && channels == C && pitch % 4 == 0 && reinterpret_cast<uintptr_t>(corner) % sizeof(Four) == 0) {
-      constexpr int kFours = kTileSize * C / 4;  // a row
+      constexpr int kFours = kTileSize * C / 4, kRows = 32 / kFours;  // in a row; at once: a few lanes may have none
+      if (lane >= kRows * kFours) return;
+      const Four* from = reinterpret_cast<const Four*>(tile) + lane;
+      Sample* to = corner + lane / kFours * pitch + lane % kFours * 4;
 #pragma unroll
-      for (int k = 0; k < kTileSize * kFours / 32; ++k) {
-        const int row = (k * 32 + lane) / kFours, four = (k * 32 + lane) % kFours;
-        reinterpret_cast<Four*>(corner + row * pitch)[four] = reinterpret_cast<const Four*>(tile)[k * 32 + lane];
-      }
+      for (int row = 0; row < kTileSize; row += kRows, from += kRows * kFours, to += kRows * pitch)
+        *reinterpret_cast<Four*>(to) = *from;
       return;
     }
     for (int k = lane; k < kTilePixels * C; k += 32) {

@@ -10,10 +10,9 @@ from torch import Tensor
 
 from garv_gsplat import ops
 from garv_gsplat.packing import PackedVolume, pack
-from tests.ops.scenes import Scene, random_scene
+from tests.ops.scenes import HALF, Scene, random_scene
 from tests.ops.test_oracle import dense
 
-HALF = 2**-11  # largest relative error of a number in half precision; the typical one is half of it
 # Errors are relative to the sum of all contributions without their signs, at most at its largest pixel and on average.
 # A record's numbers are wrong by up to HALF each, which a weight magnifies by what its Gaussian moves and is slanted; a
 # coarse level's interpolation adds 4e-4 of a Gaussian's peak, up to 5e-3 for the few that are narrowest there.

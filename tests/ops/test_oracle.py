@@ -6,10 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.ops.scenes import INFINITE, Scene, draw, draw_reference, lists, random_scene
+from tests.ops.scenes import IMAGE, INFINITE, Scene, draw, draw_reference, lists, random_scene
 
-# float32 rounds a pixel's sum of 60 terms, each with an exponential good to a few 1e-6.
-FLOAT32 = 1e-4
 FLOAT64 = 1e-12
 
 
@@ -39,7 +37,7 @@ def scene_of_full_scale() -> Scene:
 def test_operators_equal_the_definition(device):
     scene = scene_of_full_scale()
     image = draw(scene.to(device))
-    torch.testing.assert_close(image.cpu().double(), dense(scene), rtol=0, atol=FLOAT32)
+    torch.testing.assert_close(image.cpu().double(), dense(scene), rtol=0, atol=IMAGE[device.type])
 
 
 @pytest.mark.parametrize("drawing", [draw, draw_reference])
