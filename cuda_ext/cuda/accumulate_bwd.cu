@@ -93,18 +93,20 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
   if (tile >= s.frames * s.tiles()) return;
   const TileWork work(s, lists, tile);
   if (work.count == 0 || (kPairs && !work.listed)) return;
+  const int lane = threadIdx.x % 32;
+  int next = lane < work.count ? work.gaussian(lists, lane) : -1;
+  const LanePixels read(s, work, v_image, channels, first_channel);
+  fetch_row(rows, next);
   TileMoments& moments = tiles[threadIdx.x / 32];
-  const float unit = moments.load_pixels(s, work, v_image, channels, first_channel);
+  const float unit = moments.keep(read);
   if (unit == 0.f) return;
 
   const float left = work.tile_x * kTileSize + 0.5f, top = work.tile_y * kTileSize + 0.5f;
-  const int lane = threadIdx.x % 32;
   for (int64_t batch = 0; batch < work.count; batch += kBatch) {
     Staged mine = {0.f, 0.f, {kNoWeight, 0.f, 0.f, 0.f}};
     GaussianRow row;
-    int id = -1;
-    if (batch + lane < work.count) {
-      id = work.gaussian(lists, batch + lane);
+    int id = next;
+    if (id >= 0) {
       row = GaussianRow::load(rows, id);
       const ReachingSlice r = row.slice(s, work.frame);
       if (work.touched_by(r)) {
@@ -114,11 +116,13 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
       }
     }
     moments.staged[lane] = mine;
+    next = batch + kBatch + lane < work.count ? work.gaussian(lists, batch + kBatch + lane) : -1;
     __syncwarp();
     for (int first = 0; first < min(int64_t(kBatch), work.count - batch); first += kGroup) {
       moments.sum_group(basis, first, left, top);
     }
     __syncwarp();
+    fetch_row(rows, next);
     if (id < 0) continue;
     float* const target = kPairs ? out + (work.begin + batch + lane) * (kGeometry + channels)
                                  : out + int64_t(id) * stride_of(channels);

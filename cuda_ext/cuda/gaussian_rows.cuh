@@ -28,6 +28,11 @@ struct GaussianRow {
   }
 };
 
+// Has a row brought near for a load to come; none for an id below 0.
+__device__ __forceinline__ void fetch_row(const float4* rows, int id) {
+  if (id >= 0) asm volatile("prefetch.global.L1 [%0];" ::"l"(rows + int64_t(id) * kRowParts));
+}
+
 // Room for the rows of all Gaussians.
 inline Tensor new_rows(const Scene& s, const Tensor& like) {
   return torch::stable::new_empty(like, {s.n, kRowParts * 4}, ScalarType::Float);

@@ -26,23 +26,22 @@ struct Staged {
 struct Basis {
   uint2 rows[kTileSize][32];
 
-  // By all threads of a block.
+  // By all threads of a block, whole warps.
   __device__ __forceinline__ void write() {
-    for (int k = threadIdx.x; k < kTileSize * 32; k += blockDim.x) {
-      const int row = k / 32, lane = k % 32, moment = lane / 4, column = lane % 4 * 2;
-      rows[row][lane] = {to_halves(at(moment, column, row), at(moment, column + 1, row)),
-                         to_halves(at(moment, column + 8, row), at(moment, column + 9, row))};
+    const int lane = threadIdx.x % 32, moment = lane / 4, column = lane % 4 * 2;
+    const uint32_t low = to_halves(along_x(moment, column), along_x(moment, column + 1));
+    const uint32_t high = to_halves(along_x(moment, column + 8), along_x(moment, column + 9));
+    for (int row = threadIdx.x / 32; row < kTileSize; row += blockDim.x / 32) {
+      const float y = (row - 7.5f) / kUnit, along_y = moment == 5 ? y * y : moment == 2 || moment == 4 ? y : 1.f;
+      const uint32_t both = to_halves(along_y, along_y);
+      rows[row][lane] = {multiply(low, both), multiply(high, both)};
     }
   }
 
  private:
-  __device__ __forceinline__ static float at(int moment, int column, int row) {
-    const float x = (column - 7.5f) / kUnit, y = (row - 7.5f) / kUnit;
-    const float basis[kProductColumns] = {1.f, x, y, x * x, x * y, y * y, 0.f, 0.f};
-    float value = 0.f;
-#pragma unroll
-    for (int k = 0; k < kMoments; ++k) value = moment == k ? basis[k] : value;
-    return value;
+  __device__ __forceinline__ static float along_x(int moment, int column) {
+    const float x = (column - 7.5f) / kUnit;
+    return moment >= kMoments ? 0.f : moment == 3 ? x * x : moment == 1 || moment == 4 ? x : 1.f;
   }
 };
 
@@ -52,32 +51,64 @@ struct alignas(16) PixelRow {
   uint32_t apart[4];                 // keeps rows in other banks
 };
 
+// The gradients of a tile's pixels for the channels of this pass, a few pairs of neighbours a lane.
+struct LanePixels {
+  static constexpr int kPairs = kTilePixels / 2 / 32;
+  float v[kPairs][2 * kChannels];  // all channels of one after those of the other
+
+  __device__ __forceinline__ static int column() { return threadIdx.x % 8 * 2; }
+  __device__ __forceinline__ static int row(int pair) { return threadIdx.x % 32 / 8 + pair * (kTileSize / kPairs); }
+
+  __device__ __forceinline__ LanePixels(const Scene& s, const TileWork& work, const float* v_image, int channels,
+                                        int first) {
+    const int left = work.tile_x * kTileSize, top = work.tile_y * kTileSize;
+    const float* const corner =
+        v_image + ((int64_t(work.frame) * s.height + top) * s.width + left) * channels + first;
+    const bool whole = left + kTileSize <= s.width && top + kTileSize <= s.height;
+    const bool even = s.width % 2 == 0 && reinterpret_cast<uintptr_t>(v_image) % sizeof(float2) == 0;
+    // One choice for all, so that all loads are under way at once.
+    if (whole && even && channels == kChannels) {
+#pragma unroll
+      for (int k = 0; k < kPairs * kChannels; ++k) {
+        const float* const pair = corner + (row(k / kChannels) * s.width + column()) * kChannels;
+        const float2 two = reinterpret_cast<const float2*>(pair)[k % kChannels];
+        v[k / kChannels][k % kChannels * 2] = two.x;
+        v[k / kChannels][k % kChannels * 2 + 1] = two.y;
+      }
+      return;
+    }
+#pragma unroll
+    for (int k = 0; k < kPairs * 2 * kChannels; ++k) {
+      const int y = row(k / (2 * kChannels)), x = column() + k / kChannels % 2, c = k % kChannels;
+      const bool inside = left + x < s.width && top + y < s.height && first + c < channels;
+      v[k / (2 * kChannels)][k % (2 * kChannels)] = inside ? corner[(int64_t(y) * s.width + x) * channels + c] : 0.f;
+    }
+  }
+};
+
 // What a warp keeps of its tile.
 struct TileMoments {
   PixelRow pixels[kTileSize];
   Staged staged[kBatch];
   float sums[kBatch][kSums + 1];  // one odd column against bank conflicts
 
-  // Reads the gradients of the channels of this pass; returns the unit that they, and so the sums, are kept in, or 0
-  // where there is no gradient to pass on.
-  __device__ float load_pixels(const Scene& s, const TileWork& work, const float* v_image, int channels, int first) {
-    constexpr int kPairs = kTilePixels / 2 / 32;  // of neighbouring pixels, a lane
-    float v[kPairs][2 * kChannels], largest = 0.f;
-    const int lane = threadIdx.x % 32, column = lane % 8 * 2, row = lane / 8;
+  // Keeps the gradients that the lanes have read; returns the unit that they, and so the sums, are in, or 0 where there
+  // is no gradient to pass on.
+  __device__ __forceinline__ float keep(const LanePixels& read) {
+    float largest = 0.f;
 #pragma unroll
-    for (int j = 0; j < kPairs; ++j) {
-      load_pair(s, work, v_image, channels, first, column, row + j * 4, v[j]);
-#pragma unroll
-      for (int k = 0; k < 2 * kChannels; ++k) largest = fmaxf(largest, fabsf(v[j][k]));
+    for (int k = 0; k < LanePixels::kPairs * 2 * kChannels; ++k) {
+      largest = fmaxf(largest, fabsf(read.v[k / (2 * kChannels)][k % (2 * kChannels)]));
     }
     for (int offset = 16; offset > 0; offset /= 2) largest = fmaxf(largest, __shfl_xor_sync(kWholeWarp, largest, offset));
     if (!(largest > 0.f)) return 0.f;
     const float scale = fminf(kLargestHalf / largest, kMostScale);
 #pragma unroll
-    for (int j = 0; j < kPairs; ++j) {
+    for (int j = 0; j < LanePixels::kPairs; ++j) {
+      uint32_t* const to = pixels[LanePixels::row(j)].columns[LanePixels::column() / 2 % 4];
 #pragma unroll
       for (int c = 0; c < kChannels; ++c) {
-        pixels[row + j * 4].columns[lane % 4][c * 2 + lane % 8 / 4] = to_halves(v[j][c] * scale, v[j][kChannels + c] * scale);
+        to[c * 2 + LanePixels::column() / 8] = to_halves(read.v[j][c] * scale, read.v[j][kChannels + c] * scale);
       }
     }
     __syncwarp();
@@ -119,29 +150,6 @@ struct TileMoments {
   }
 
  private:
-  // Two neighbouring pixels of the tile, all channels of one after those of the other.
-  __device__ __forceinline__ static void load_pair(const Scene& s, const TileWork& work, const float* v_image,
-                                                   int channels, int first, int column, int row,
-                                                   float (&v)[2 * kChannels]) {
-    const int x = work.tile_x * kTileSize + column, y = work.tile_y * kTileSize + row;
-    const float* from = v_image + ((int64_t(work.frame) * s.height + y) * s.width + x) * channels + first;
-    const bool aligned = channels == kChannels && reinterpret_cast<uintptr_t>(from) % sizeof(float2) == 0;
-    if (aligned && x + 1 < s.width && y < s.height) {
-#pragma unroll
-      for (int k = 0; k < kChannels; ++k) {
-        const float2 two = reinterpret_cast<const float2*>(from)[k];
-        v[2 * k] = two.x;
-        v[2 * k + 1] = two.y;
-      }
-      return;
-    }
-#pragma unroll
-    for (int k = 0; k < 2 * kChannels; ++k) {
-      const bool inside = x + k / kChannels < s.width && y < s.height && first + k % kChannels < channels;
-      v[k] = inside ? from[k / kChannels * channels + k % kChannels] : 0.f;
-    }
-  }
-
   // kPerStart rows follow from one start.
   template <int kPerStart>
   __device__ __forceinline__ void add_rows(const Basis& basis, ColumnWeights<4> (&columns)[2],

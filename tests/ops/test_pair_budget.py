@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from garv_gsplat.ops import PairBudget
-from tests.ops.scenes import Scene, draw, lists, random_scene
+from tests.ops.scenes import Scene, draw, lists, random_scene, rounding
 
 
 def launch(budget: PairBudget, scene: Scene) -> tuple[torch.Tensor, torch.Tensor]:
@@ -40,7 +40,8 @@ def test_room_grows_after_an_overflow(device):
     launch(budget, few)
     tiles = launch(budget, many)
     assert len(tiles[1]) < pairs(many)
-    torch.testing.assert_close(draw(many, tiles), draw(many), rtol=0, atol=1e-3)
+    image = draw(many)
+    torch.testing.assert_close(draw(many, tiles), image, rtol=0, atol=max(1e-3, rounding(image)))
     launch(budget, many)
     assert len(launch(budget, many)[1]) >= pairs(many)
 
