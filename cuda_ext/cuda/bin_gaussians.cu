@@ -5,6 +5,8 @@
 
 #include <cub/device/device_scan.cuh>
 
+#include <algorithm>
+
 #include "visiting.cuh"
 
 namespace garv {
@@ -74,12 +76,23 @@ struct TilePairs : BlockPairs {
   }
 };
 
-__device__ __forceinline__ unsigned frames_alive(const Scene& s, int id, int first_frame) {
+// Gaussians of a fit may live through all frames: their frames are dealt out to several visits, or most of the GPU would
+// wait for a few long ones. With too few frames, reading the Gaussians counts.
+constexpr int64_t kEnoughVisits = 8192;
+constexpr int kFewestFrames = 2;
+
+int frames_per_visit(const Scene& s) {
+  const int64_t chunks = (int64_t(s.n) + kVisitThreads - 1) / kVisitThreads;
+  const int64_t parts = std::max<int64_t>(1, kEnoughVisits / chunks);
+  return static_cast<int>(std::clamp<int64_t>((s.frames + parts - 1) / parts, kFewestFrames, kFramesPerVisit));
+}
+
+__device__ __forceinline__ unsigned frames_alive(const Scene& s, int id, int first_frame, int frames) {
   if (id >= s.n) return 0;
   const float cutoff = s.cutoffs[id];
   const float mean = s.means[int64_t(id) * 3 + 2], inverse = 1.f / at_least_min_sigma(s.cholesky[int64_t(id) * 6]);
   unsigned alive = 0;
-  for (int f = 0; f < min(kFramesPerVisit, s.frames - first_frame); ++f) {
+  for (int f = 0; f < min(frames, s.frames - first_frame); ++f) {
     const float u = (s.times[first_frame + f] - mean) * inverse;
     alive |= static_cast<unsigned>(cutoff - u * u >= 0.f) << f;
   }
@@ -87,28 +100,29 @@ __device__ __forceinline__ unsigned frames_alive(const Scene& s, int id, int fir
 }
 
 template <typename Pairs>
-__device__ __forceinline__ void visit_gaussians(const Scene& s, const Pairs& pairs) {
+__device__ __forceinline__ void visit_gaussians(const Scene& s, int frames, const Pairs& pairs) {
   __shared__ VisitShared shared;
-  const int first_id = blockIdx.x * kVisitThreads, first_frame = blockIdx.y * kFramesPerVisit;
-  visit(pairs, shared, pairs.blocks, first_id, first_frame, frames_alive(s, first_id + threadIdx.x, first_frame));
+  const int first_id = blockIdx.x * kVisitThreads, first_frame = blockIdx.y * frames;
+  const unsigned alive = frames_alive(s, first_id + threadIdx.x, first_frame, frames);
+  visit(pairs, shared, pairs.blocks, first_id, first_frame, alive);
 }
 
-__global__ void __launch_bounds__(kVisitThreads) find_pairs(Scene s, FoundPairs found) {
-  visit_gaussians(s, BlockPairs{s, found, blocks_of(s)});
+__global__ void __launch_bounds__(kVisitThreads) find_pairs(Scene s, int frames, FoundPairs found) {
+  visit_gaussians(s, frames, BlockPairs{s, found, blocks_of(s)});
 }
 
-__global__ void __launch_bounds__(kVisitThreads) count_pairs(Scene s, FoundPairs found, int32_t* lengths) {
+__global__ void __launch_bounds__(kVisitThreads) count_pairs(Scene s, int frames, FoundPairs found, int32_t* lengths) {
   if (found.complete()) return;
   const auto count = [&](int64_t tile, int) { atomicAdd(lengths + tile, 1); };
-  visit_gaussians(s, TilePairs<decltype(count)>({s, found, blocks_of(s)}, count));
+  visit_gaussians(s, frames, TilePairs<decltype(count)>({s, found, blocks_of(s)}, count));
 }
 
 // Many Gaussians may reach a block and none of its tiles: the pairs of tiles may fit where those of blocks do not.
 __global__ void __launch_bounds__(kVisitThreads)
-    fill_pairs(Scene s, FoundPairs found, int32_t* lengths, TileLists lists, int32_t* ids) {
+    fill_pairs(Scene s, int frames, FoundPairs found, int32_t* lengths, TileLists lists, int32_t* ids) {
   if (found.complete() || !lists.complete(s.frames * s.tiles())) return;
   const auto fill = [&](int64_t tile, int id) { ids[lists.offsets[tile] + atomicSub(lengths + tile, 1) - 1] = id; };
-  visit_gaussians(s, TilePairs<decltype(fill)>({s, found, blocks_of(s)}, fill));
+  visit_gaussians(s, frames, TilePairs<decltype(fill)>({s, found, blocks_of(s)}, fill));
 }
 
 __global__ void __launch_bounds__(kVisitThreads) fill_blocks(FoundPairs found) {
@@ -223,20 +237,21 @@ std::tuple<Tensor, Tensor> bin_gaussians(const Tensor& means, const Tensor& chol
   const Workspace work(means, s, capacity, stream);
   const FoundPairs& found = work.found;
   const Blocks blocks = blocks_of(s);
-  const dim3 visits((s.n + kVisitThreads - 1) / kVisitThreads, (s.frames + kFramesPerVisit - 1) / kFramesPerVisit);
+  const int frames = frames_per_visit(s);
+  const dim3 visits((s.n + kVisitThreads - 1) / kVisitThreads, (s.frames + frames - 1) / frames);
   const dim3 squares(blocks.columns, blocks.rows, s.frames);
   constexpr int64_t kMostBlocks = 2048;  // thread blocks that a large GPU holds at once; more would only wait
   const auto fills = static_cast<unsigned>(std::min(kMostBlocks, found.capacity / kVisitThreads + 1));
   int32_t* const places = static_cast<int32_t*>(ids.mutable_data_ptr());
-  find_pairs<<<visits, kVisitThreads, 0, stream>>>(s, found);
-  count_pairs<<<visits, kVisitThreads, 0, stream>>>(s, found, work.tile_lengths);
+  find_pairs<<<visits, kVisitThreads, 0, stream>>>(s, frames, found);
+  count_pairs<<<visits, kVisitThreads, 0, stream>>>(s, frames, found, work.tile_lengths);
   prefix_sum(means, found.lengths, found.starts + 1, work.lists, stream);
   fill_blocks<<<fills, kVisitThreads, 0, stream>>>(found);
   measure_tiles<<<squares, kTileThreads, 0, stream>>>(s, found, work.tile_lengths);
   prefix_sum(means, work.tile_lengths, starts + 1, static_cast<int>(tiles), stream);
   const TileLists lists = {starts, places, capacity};
   fill_tiles<<<squares, kTileThreads, 0, stream>>>(s, found, lists, places);
-  fill_pairs<<<visits, kVisitThreads, 0, stream>>>(s, found, work.tile_lengths, lists, places);
+  fill_pairs<<<visits, kVisitThreads, 0, stream>>>(s, frames, found, work.tile_lengths, lists, places);
   STD_CUDA_KERNEL_LAUNCH_CHECK();
   return {offsets, ids};
 }
