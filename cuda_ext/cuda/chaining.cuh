@@ -6,10 +6,17 @@
 
 namespace garv {
 
-// What a kernel that `launch_after` starts begins with; all that the kernels before it wrote is there then.
-__device__ __forceinline__ void wait_for_last_kernel() {
+// Lets thread blocks of the next kernel start once all of this one's have come here or are done.
+__device__ __forceinline__ void allow_next_kernel() {
 #if __CUDA_ARCH__ >= 900
   cudaTriggerProgrammaticLaunchCompletion();
+#endif
+}
+
+// What every kernel that `launch_after` starts comes to, so that it ends after the one before it; all that the kernels
+// before it wrote is there then.
+__device__ __forceinline__ void wait_for_last_kernel() {
+#if __CUDA_ARCH__ >= 900
   cudaGridDependencySynchronize();
 #endif
 }

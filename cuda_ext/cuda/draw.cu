@@ -1,5 +1,5 @@
-// Frames out of packed Gaussians: the decoder's operator. The coarse levels are drawn all at once, added up from the
-// coarsest to the finest of them, and interpolated into the image as its own level is drawn.
+// Frames out of packed Gaussians: the decoder's operator. The coarse levels are drawn all at once and added up from the
+// coarsest to the finest of them, while the image's own level is drawn already; then they are interpolated into it.
 #include "chaining.cuh"
 #include "image_output.cuh"
 
@@ -20,6 +20,8 @@ template <bool kShared>
 __global__ void __launch_bounds__(kDrawThreads, kBlocksPerProcessor)
     draw_coarse(PackedScene s, BlockLists lists, CoarseLevels coarse) {
   wait_for_last_kernel();
+  lists.hand_on();
+  allow_next_kernel();
   __shared__ Scratch scratches[kDrawWarps];
   constexpr int kPerBlock = kShared ? kTilesPerSide : 1;  // thread blocks along a block's side
   int level = 1, index = blockIdx.x;
@@ -40,6 +42,7 @@ __global__ void __launch_bounds__(kDrawThreads, kBlocksPerProcessor)
 
 // Adds a level to the next finer one.
 __global__ void __launch_bounds__(kDrawThreads) merge_levels(CoarseLevel coarser, CoarseLevel finer) {
+  allow_next_kernel();
   wait_for_last_kernel();
   __shared__ CoarseWindow windows[kDrawWarps];
   const Place place(finer.grid, 0, blockIdx.z, blockIdx.x, blockIdx.y, false);
@@ -55,7 +58,12 @@ __global__ void __launch_bounds__(kDrawThreads) merge_levels(CoarseLevel coarser
 template <int C, typename Output>
 __global__ void __launch_bounds__(kDrawThreads, kBlocksPerProcessor)
     draw_image(PackedScene s, BlockLists lists, Window window, CoarseLevel coarser, Output output) {
-  wait_for_last_kernel();
+  const bool alone = coarser.samples == nullptr;
+  if (alone) {
+    wait_for_last_kernel();
+  } else {
+    lists.take_over();
+  }
   __shared__ Scratch scratches[kDrawWarps];
   const Grid& grid = s.grids[0];
   const Place place(grid, 0, blockIdx.z, blockIdx.x, blockIdx.y, false);
@@ -64,7 +72,10 @@ __global__ void __launch_bounds__(kDrawThreads, kBlocksPerProcessor)
   const int x = grid.left + place.x, y = grid.top + place.y;
   TileSums sums = {};
   add_gaussians(sums, scratch.pending, s, lists, place);
-  if (coarser.samples != nullptr) add_upsampled(sums, coarser, place.frame, x, y, scratch.window);
+  if (!alone) {
+    wait_for_last_kernel();
+    add_upsampled(sums, coarser, place.frame, x, y, scratch.window);
+  }
   output.template write<C>(sums, scratch, window, place.frame, x, y);
 }
 
@@ -102,6 +113,7 @@ struct Memory {
     constexpr int64_t kMostEntries = 1 << 28;
     lists.room = static_cast<int>(std::min(room, kMostEntries / std::max<int64_t>(1, blocks)));
     lists.alive_count = space.take<int>(1);
+    lists.whole = space.take<int>(1);
     lists.counts = space.take<int>(blocks);
     zeroed = space.bytes();
     lists.alive = space.take<int>(s.chunk_count);

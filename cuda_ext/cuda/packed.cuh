@@ -3,6 +3,8 @@
 
 #include <cuda_fp16.h>
 
+#include <cuda/atomic>
+
 #include "common.cuh"
 #include "levels.h"
 
@@ -40,6 +42,24 @@ struct BlockLists {
   int* counts;        // [frames * blocks] lengths, whether or not they fit
   int* alive;         // [chunk_count] chunks with a Gaussian that is alive in a frame
   unsigned* entries;  // [frames * blocks, room]
+  int* whole;         // whether they all are; 0 before, and where nobody asks
+
+  // The kernel that draws the image reads lists while the levels before it are still drawn. Where it starts promises
+  // nothing of what it sees there, so the levels' kernel, for which lists are whole, hands on that they are.
+  __device__ __forceinline__ void hand_on() const {
+    if (blockIdx.x + blockIdx.z + threadIdx.x > 0) return;
+    cuda::atomic_ref<int, cuda::thread_scope_device>(*whole).store(1, cuda::memory_order_release);
+  }
+
+  // For all threads of a block; the wait is short, as the next kernel starts once all of the last one's blocks run.
+  __device__ __forceinline__ void take_over() const {
+    const cuda::atomic_ref<int, cuda::thread_scope_device> flag(*whole);
+    if (threadIdx.x == 0) {
+      while (flag.load(cuda::memory_order_acquire) == 0) {
+      }
+    }
+    __syncthreads();
+  }
 };
 
 struct Record {

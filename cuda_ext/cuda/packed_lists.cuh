@@ -18,6 +18,7 @@ __device__ __forceinline__ Blocks blocks_of(const Grid& grid) {
 }
 
 __global__ void __launch_bounds__(kVisitThreads) find_living_chunks(PackedScene s, BlockLists lists) {
+  allow_next_kernel();
   const int chunk = blockIdx.x * kVisitThreads + threadIdx.x;
   if (chunk == 0) *lists.longest = 0;
   bool alive = false;
@@ -101,6 +102,7 @@ __device__ __forceinline__ int frames_per_visit(int frames, int chunks) {
 }
 
 __global__ void __launch_bounds__(kVisitThreads) visit_chunks(PackedScene s, BlockLists lists) {
+  allow_next_kernel();
   wait_for_last_kernel();
   __shared__ VisitShared shared;
   const int chunks = *lists.alive_count, begin = blockIdx.y * kFramesPerVisit;
