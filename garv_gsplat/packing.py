@@ -57,28 +57,14 @@ class PackedVolume:
     ) -> Tensor:
         """Images [B, height, width, C] of a window; uint8 rounded from [0, 255], or float32 not clamped.
 
-        motion: that of `launch`.
-        """
-        if len(positions) == 0:  # nothing to learn from
-            return self.launch(positions, window, 1, dtype)[0]
-        return budget.run(lambda room: self.launch(positions, window, room, dtype, motion))
-
-    def launch(
-        self,
-        positions: Tensor,
-        window: tuple[int, int, int, int],
-        room: int,
-        dtype: torch.dtype = torch.uint8,
-        motion: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """`ops.draw` of these Gaussians: images, and the longest list that did not fit into `room`.
-
         motion: the maps at `positions` [B, 6], where the plane moves and they are at hand: to interpolate them takes
             eight small kernels.
         """
+        if len(positions) == 0:  # nothing to learn from
+            return self.records.new_empty(0, window[3], window[2], self.channels, dtype=dtype)
         motion = maps_at(self.maps, positions) if motion is None else motion
-        arguments = (self.records, self.chunks, self.levels, self.channels, self.tau, positions)
-        return draw(*arguments, *window, room, dtype, motion)
+        arguments = (self.records, self.chunks, self.levels, self.channels, self.tau, positions, *window)
+        return budget.run(lambda room, missing: draw(*arguments, room, missing, dtype, motion))
 
 
 def pack(

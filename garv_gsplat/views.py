@@ -16,11 +16,10 @@ from garv_gsplat.gaussians import VideoGaussians
 from garv_gsplat.grids import NATIVE, Grid, Window, boxes, check_plane, check_size, place
 from garv_gsplat.loading import LazyGaussians
 from garv_gsplat.motion import Point, box_in_plane, pixel_maps
-from garv_gsplat.ops import ListBudget, PairBudget, can_record
+from garv_gsplat.ops import ListBudget, PairBudget
 from garv_gsplat.packing import PackedVolume, draw_channels, join_volumes, pack_channels
 from garv_gsplat.regions import colors_at, crop_gaussians, crop_info
 from garv_gsplat.rendering import VolumeView, view_plane, view_volume
-from garv_gsplat.replay import FrameReplay
 from garv_gsplat.volume import Box, VideoInfo
 
 _PIXELS_AT_ONCE = 1 << 25  # bounds what a launch needs, whatever is asked for
@@ -35,23 +34,22 @@ View = TypeVar("View")
 class FrameView:
     """Gaussians packed for images, ready to be drawn."""
 
-    def __init__(self, size: tuple[int, int], volumes: list[PackedVolume], alone: bool) -> None:
-        """size: of a whole image; volumes: one for every four channels; alone: whether whole ones are replayed."""
+    def __init__(self, size: tuple[int, int], volumes: list[PackedVolume]) -> None:
+        """size: of a whole image; volumes: one for every four channels."""
         self.size, self.volumes = size, volumes
-        self._budgets = [ListBudget() for _ in volumes]
-        self._whole = (0, 0, *size)
-        self.replay = FrameReplay(volumes[0], self._whole, self._budgets[0]) if alone and len(volumes) == 1 else None
+        self._budgets = [ListBudget(volume.records.device) for volume in volumes]
 
-    def draw(self, positions: Tensor, window: Window, dtype: torch.dtype, whole: slice | None = None) -> Tensor:
+    def motion(self, whole: slice | None) -> Tensor | None:
+        """The maps [B, 6] of frames that follow each other, where the plane moves."""
+        maps = self.volumes[0].maps
+        return None if maps is None or whole is None else maps[whole]
+
+    def draw(self, positions: Tensor, window: Window, dtype: torch.dtype, motion: Tensor | None = None) -> Tensor:
         """Images [B, height, width, C] of a window at `positions` [B] in slices; uint8, or floats from 0 to 1.
 
-        whole: the frames that these are the centres of, where they follow each other.
+        motion: that of `PackedVolume.draw`.
         """
-        maps = self.volumes[0].maps
-        motion = None if maps is None or whole is None else maps[whole]
         if dtype == torch.uint8:
-            if len(positions) == 1 and window == self._whole and self.replay is not None:
-                return self.replay.draw(self.replay.places(positions)[0])
             return draw_channels(self.volumes, positions, window, self._budgets, motion=motion)
         images = draw_channels(self.volumes, positions, window, self._budgets, dtype=torch.float32, motion=motion)
         return _convert(images, dtype)
@@ -79,18 +77,21 @@ class Views:
         # Times live on the device: uploading an index per call would wait for the frames before.
         most = max(self.info.frames, *_size(self.info))
         self._centers = torch.arange(most, device=device, dtype=torch.float32) + 0.5  # of frames, rows and columns
-        self._one_by_one: tuple[FrameReplay, tuple[Tensor, ...]] | None = None
+        # A view that shows everything, and what it takes of each frame.
+        self._one_by_one: tuple[FrameView, list[tuple[Tensor, Tensor | None]]] | None = None
 
     def frame(self, number: int) -> Tensor:
         """Frame `number` [height, width, C], uint8: what `draw` gives, with next to nothing to do before its launch."""
         if self._one_by_one is not None:
-            replay, places = self._one_by_one
-            return replay.draw(places[number])[0]
+            view, places = self._one_by_one
+            position, motion = places[number]
+            return view.draw(position, (0, 0, *view.size), torch.uint8, motion)[0]
         image = self.draw([number], None, None, torch.uint8)[0]
         with self._lock:
             shown, view = self._kept.get(NATIVE, (0, None))
-            if self.source.whole and shown == len(self.source.parts) and view.replay is not None:
-                self._one_by_one = view.replay, view.replay.places(self._centers[: self.info.frames]).unbind()
+            if self.source.whole and shown == len(self.source.parts):
+                frames = [slice(k, k + 1) for k in range(self.info.frames)]
+                self._one_by_one = view, [(self._centers[frame], view.motion(frame)) for frame in frames]
         return image
 
     def draw(
@@ -105,9 +106,10 @@ class Views:
         view, window = self.prepare(frames, crop, size)
         step = frames_at_once(*window[2:])
         if len(frames) <= step:
-            return view.draw(self._positions(frames), window, dtype, _followed(frames))
+            return view.draw(self._positions(frames), window, dtype, view.motion(_followed(frames)))
         parts = [frames[start : start + step] for start in range(0, len(frames), step)]
-        return torch.cat([view.draw(self._positions(part), window, dtype, _followed(part)) for part in parts])
+        drawn = [view.draw(self._positions(part), window, dtype, view.motion(_followed(part))) for part in parts]
+        return torch.cat(drawn)
 
     def prepare(
         self, frames: Sequence[float], crop: Sequence[int] | None, size: Sequence[int] | None
@@ -121,13 +123,13 @@ class Views:
     def _frame_view(self, grid: Grid, shown: int, before: FrameView | None) -> FrameView:
         # Sorting and packing take some hundred bytes of each on the device; of the whole video 32 stay.
         volumes = self._packed(lambda part: _through(grid, part, self._tau), _PACKED_ON_DEVICE, shown, before)
-        return FrameView(_size(self.info), volumes, alone=grid == NATIVE and can_record(self._device))
+        return FrameView(_size(self.info), volumes)
 
     def _scan_view(self, axis: str, size: tuple[int, int], shown: int, before: FrameView | None) -> FrameView:
         def carry(part: VideoGaussians) -> VolumeView:
             return view_volume(part, size=size, axis=axis, tau=self._tau)
 
-        return FrameView(size, self._packed(carry, math.inf, shown, before), alone=can_record(self._device))
+        return FrameView(size, self._packed(carry, math.inf, shown, before))
 
     @torch.no_grad()
     def _packed(
@@ -142,7 +144,10 @@ class Views:
             view = carry(part.to(self._device) if len(part) <= most else part)
             volumes = pack_channels(view.means, view.cholesky, view.colors, self._tau, view.maps)
             packed.append([volume.to(self._device) for volume in volumes])
-        return packed[0] if len(packed) == 1 else [join_volumes(parts) for parts in zip(*packed)]
+        joined = packed[0] if len(packed) == 1 else [join_volumes(parts) for parts in zip(*packed)]
+        if self._device.type == "cuda":  # or other threads would draw on their streams what is not there yet
+            torch.cuda.current_stream(self._device).synchronize()
+        return joined
 
     def reaching(self, low: Point, high: Point) -> VideoGaussians:
         """At least the Gaussians that reach into a box of x, y, t in pixels and frames; on the device."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from fractions import Fraction
 
@@ -184,12 +185,20 @@ def test_the_gpu_decodes_like_the_cpu(path, decoder):
 
 @pytest.mark.cuda
 def test_single_frames_on_the_gpu_are_those_of_a_batch(path):
-    """They are drawn by launches that are recorded once, into memory that is used again."""
-    on_gpu = VideoDecoder(path, device="cuda")
-    frames = [on_gpu[i] for i in (4, 0, 8, 4)]
-    whole = on_gpu[:]
-    for i, frame in zip((4, 0, 8, 4), frames):
-        assert (frame.int() - whole[i].int()).abs().max() <= 1  # by the order of a sum
+    """Also those that threads ask for on streams of their own."""
+    on_gpu, order = VideoDecoder(path, device="cuda"), (4, 0, 8, 4)
+
+    def draw(_: int) -> list[torch.Tensor]:
+        with torch.cuda.stream(torch.cuda.Stream()):
+            frames = [on_gpu[i] for _ in range(20) for i in order]
+            torch.cuda.current_stream().synchronize()
+        return frames
+
+    with ThreadPoolExecutor(2) as pool:
+        frames = [frame for drawn in pool.map(draw, range(2)) for frame in drawn]
+    whole = on_gpu[:].int()
+    for k, frame in enumerate(frames):
+        assert (frame.int() - whole[order[k % 4]]).abs().max() <= 1  # by the order of a sum
 
 
 @pytest.mark.cuda

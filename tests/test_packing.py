@@ -214,14 +214,14 @@ def test_a_volume_holds_four_channels(channels, device):
     volumes = [volume.to(device) for volume in pack_channels(scene.means, scene.cholesky, scene.colors, 0.0)]
     assert [volume.channels for volume in volumes] == [[channels], [4, channels - 4]][channels > 4]
     times, window = scene.times.to(device), (0, 0, 64, 48)
-    image = draw_channels(volumes, times, window, [ListBudget() for _ in volumes], dtype=torch.float32)
-    parts = [volume.draw(times, window, ListBudget(), dtype=torch.float32) for volume in volumes]
+    image = draw_channels(volumes, times, window, [ListBudget(device) for _ in volumes], dtype=torch.float32)
+    parts = [volume.draw(times, window, ListBudget(device), dtype=torch.float32) for volume in volumes]
     assert image.shape == (3, 48, 64, channels) and image.device.type == device.type
     # CUDA adds in another order each time, which may turn a weight's rounding
     slack = 0 if device.type == "cpu" else HALF * float(scene.colors.abs().sum())
     torch.testing.assert_close(image, torch.cat(parts, -1), rtol=0, atol=slack)
     assert torch.equal(
-        draw_channels(volumes, times[:0], window, [ListBudget() for _ in volumes]).cpu(),
+        draw_channels(volumes, times[:0], window, [ListBudget(device) for _ in volumes]).cpu(),
         torch.zeros(0, 48, 64, channels).byte(),
     )
 
@@ -229,26 +229,24 @@ def test_a_volume_holds_four_channels(channels, device):
 class Launches:
     """A series of launches whose longest list has `needed` entries."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self) -> None:
         self.rooms: list[int] = []
-        self.device, self.needed = device, 0
+        self.needed = 0
 
-    def __call__(self, room: int) -> tuple[Tensor, Tensor]:
+    def __call__(self, room: int, missing: Tensor) -> Tensor:
         self.rooms.append(room)
-        longest = self.needed if self.needed > room else 0
-        return torch.tensor([room], device=self.device), torch.tensor([longest], device=self.device)
+        if self.needed > room:
+            missing.fill_(self.needed)
+        return torch.tensor([room])
 
     def run(self, budget: ListBudget, needed: int) -> int:
-        """The room that the image was drawn with, after which the longest list's length has arrived."""
+        """The room that the image was drawn with."""
         self.needed = needed
-        image = budget.run(self)
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
-        return int(image)
+        return int(budget.run(self))
 
 
 def test_the_room_of_lists_is_learned(device):
-    budget, launches = ListBudget(), Launches(device)
+    budget, launches = ListBudget(device), Launches()
     enough = launches.run(budget, 1000)
     assert launches.rooms == [0, enough] and 1000 < enough < 1500, "measured, then drawn with some room to spare"
     assert launches.run(budget, 10) == enough, "kept"
@@ -260,7 +258,7 @@ def test_the_room_of_lists_is_learned(device):
 @pytest.mark.cuda
 def test_the_room_of_lists_is_not_waited_for():
     scene = random_scene(n=3000)
-    volume, budget, times = packed(scene).to("cuda"), ListBudget(), scene.times.cuda()
+    volume, budget, times = packed(scene).to("cuda"), ListBudget(torch.device("cuda")), scene.times.cuda()
     volume.draw(times, (0, 0, 64, 48), budget)
     torch.cuda.set_sync_debug_mode("error")
     try:

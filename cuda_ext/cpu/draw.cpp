@@ -161,24 +161,22 @@ PackedScene packed_scene(const Tensor& records, const Tensor& chunks, const Tens
 
 }  // namespace
 
-std::tuple<Tensor, Tensor> draw(Tensor records, Tensor chunks, int64_t levels, int64_t channels, double tau,
-                                Tensor times, Tensor motion, int64_t left, int64_t top, int64_t width, int64_t height,
-                                int64_t room, bool as_float) {
+// Lists have all the room that they need, so none is ever `missing`; with no room they were to be measured.
+Tensor draw(Tensor records, Tensor chunks, int64_t levels, int64_t channels, double tau, Tensor times, Tensor motion,
+            int64_t left, int64_t top, int64_t width, int64_t height, int64_t room, bool as_float, Tensor) {
   const Window window = checked_window(left, top, width, height);
   const PackedScene s = packed_scene(records, chunks, times, motion, levels, channels, tau, window);
   STD_TORCH_CHECK(room >= 0, "room must be 0 to 2^31, got ", room);
   const std::initializer_list<int64_t> shape = {s.frames, height, width, channels};
   const ScalarType type = as_float ? ScalarType::Float : ScalarType::Byte;
-  // Lists have all the room that they need; with none they were to be measured.
-  Tensor longest = torch::stable::new_zeros(records, {1}, ScalarType::Long);
-  if (room == 0) return {torch::stable::new_zeros(records, shape, type), longest};
+  if (room == 0) return torch::stable::new_zeros(records, shape, type);
   Tensor images = torch::stable::new_empty(records, shape, type);
   if (as_float) {
     draw_frames(s, images.mutable_data_ptr<float>());
   } else {
     draw_frames(s, images.mutable_data_ptr<uint8_t>());
   }
-  return {images, longest};
+  return images;
 }
 
 }  // namespace garv

@@ -20,9 +20,8 @@ std::tuple<Tensor, Tensor, Tensor> accumulate_bwd(Tensor v_image, Tensor means, 
 void adam_step(Tensor rows, Tensor gradient, Tensor exp_avg, Tensor exp_avg_sq, Tensor steps, Tensor rates,
                double beta1, double beta2, double eps, bool visible_only);
 
-std::tuple<Tensor, Tensor> draw(Tensor records, Tensor chunks, int64_t levels, int64_t channels, double tau,
-                                Tensor times, Tensor motion, int64_t left, int64_t top, int64_t width, int64_t height,
-                                int64_t room, bool as_float);
+Tensor draw(Tensor records, Tensor chunks, int64_t levels, int64_t channels, double tau, Tensor times, Tensor motion,
+            int64_t left, int64_t top, int64_t width, int64_t height, int64_t room, bool as_float, Tensor missing);
 
 std::tuple<Tensor, Tensor, Tensor> crop_gaussians(Tensor means, Tensor cholesky, Tensor colors,
                                                   std::vector<int64_t> size, std::vector<int64_t> low,

@@ -64,6 +64,7 @@ __global__ void __launch_bounds__(kDrawThreads, kBlocksPerProcessor)
   } else {
     lists.take_over();
   }
+  if (blockIdx.x + blockIdx.y + blockIdx.z + threadIdx.x == 0) lists.tell_host();
   __shared__ Scratch scratches[kDrawWarps];
   const Grid& grid = s.grids[0];
   const Place place(grid, 0, blockIdx.z, blockIdx.x, blockIdx.y, false);
@@ -112,6 +113,7 @@ struct Memory {
     // However long one list is, all together stay within a gigabyte; what does not fit is searched for.
     constexpr int64_t kMostEntries = 1 << 28;
     lists.room = static_cast<int>(std::min(room, kMostEntries / std::max<int64_t>(1, blocks)));
+    lists.longest = space.take<unsigned long long>(1);
     lists.alive_count = space.take<int>(1);
     lists.whole = space.take<int>(1);
     lists.counts = space.take<int>(blocks);
@@ -196,9 +198,20 @@ PackedScene packed_scene(const Tensor& records, const Tensor& chunks, const Tens
   return s;
 }
 
-std::tuple<Tensor, Tensor> draw(const Tensor& records, const Tensor& chunks, int64_t levels, int64_t channels,
-                                double tau, const Tensor& times, const Tensor& motion, int64_t left,
-                                int64_t top, int64_t width, int64_t height, int64_t room, bool as_float) {
+// Where the device writes what the host is told.
+int64_t* checked_missing(const Tensor& missing) {
+  STD_TORCH_CHECK(missing.scalar_type() == ScalarType::Long && missing.numel() == 1, "missing must be int64 [1]");
+  void* place = missing.mutable_data_ptr();
+  if (!missing.is_cuda() && cudaHostGetDevicePointer(&place, place, 0) != cudaSuccess) {
+    cudaGetLastError();  // or the next launch would be taken for the one that failed
+    STD_TORCH_CHECK(false, "missing must be in pinned memory or on the GPU");
+  }
+  return static_cast<int64_t*>(place);
+}
+
+Tensor draw(const Tensor& records, const Tensor& chunks, int64_t levels, int64_t channels, double tau,
+            const Tensor& times, const Tensor& motion, int64_t left, int64_t top, int64_t width, int64_t height,
+            int64_t room, bool as_float, const Tensor& missing) {
   const Window window = checked_window(left, top, width, height);
   const PackedScene s = packed_scene(records, chunks, times, motion, levels, tau, window);
   STD_TORCH_CHECK(channels >= 1 && channels <= kRecordChannels, "channels must be 1 to 4, got ", channels);
@@ -206,22 +219,22 @@ std::tuple<Tensor, Tensor> draw(const Tensor& records, const Tensor& chunks, int
   const DeviceGuard guard(records.get_device_index());
   const std::initializer_list<int64_t> shape = {s.frames, height, width, channels};
   const ScalarType type = as_float ? ScalarType::Float : ScalarType::Byte;
-  if (s.chunk_count == 0 || s.frames == 0) {
-    return {torch::stable::new_zeros(records, shape, type), torch::stable::new_zeros(records, {1}, ScalarType::Long)};
-  }
-  Tensor longest = torch::stable::new_empty(records, {1}, ScalarType::Long);
+  if (s.chunk_count == 0 || s.frames == 0) return torch::stable::new_zeros(records, shape, type);
   Workspace space;
   Memory(space, s, room);
   Tensor workspace = torch::stable::new_empty(records, {space.bytes()}, ScalarType::Byte);
   space.start(workspace.mutable_data_ptr());
   Memory memory(space, s, room);
-  memory.lists.longest = static_cast<unsigned long long*>(longest.mutable_data_ptr());
+  memory.lists.missing = checked_missing(missing);
 
   const cudaStream_t stream = stream_of(records);
   STD_CUDA_CHECK(cudaMemsetAsync(workspace.mutable_data_ptr(), 0, memory.zeroed, stream));
   make_lists(s, memory.lists, stream);
-  if (room == 0) return {torch::stable::new_zeros(records, shape, type), longest};
-  Tensor image = torch::stable::new_empty(records, shape, type);
+  if (room == 0) {
+    STD_CUDA_CHECK(cudaMemcpyAsync(memory.lists.missing, memory.lists.longest, sizeof(int64_t), cudaMemcpyDefault, stream));
+    return torch::stable::new_zeros(records, shape, type);
+  }
+  Tensor image = torch::stable::new_empty(records, shape, type);  // while the lists are made
   const auto run = [&](auto c, const auto& output) { draw_levels<c>(s, memory, window, output, stream); };
   void* const pixels = image.mutable_data_ptr();
   dispatch_channels<kRecordChannels>(static_cast<int>(channels), [&](auto c) {
@@ -231,7 +244,7 @@ std::tuple<Tensor, Tensor> draw(const Tensor& records, const Tensor& chunks, int
       run(c, ByteOutput{static_cast<uint8_t*>(pixels)});
     }
   });
-  return {image, longest};
+  return image;
 }
 
 }  // namespace

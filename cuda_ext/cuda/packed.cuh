@@ -38,6 +38,7 @@ struct PackedScene {
 struct BlockLists {
   int room;
   unsigned long long* longest;  // length of the longest list that did not fit; 0 if all did
+  int64_t* missing;             // the same for the host, which need not wait for it; written only if some did not fit
   int* alive_count;
   int* counts;        // [frames * blocks] lengths, whether or not they fit
   int* alive;         // [chunk_count] chunks with a Gaussian that is alive in a frame
@@ -59,6 +60,11 @@ struct BlockLists {
       }
     }
     __syncthreads();
+  }
+
+  // By any one thread for which lists are whole.
+  __device__ __forceinline__ void tell_host() const {
+    if (*longest > 0) *missing = static_cast<int64_t>(*longest);
   }
 };
 

@@ -20,7 +20,6 @@ __device__ __forceinline__ Blocks blocks_of(const Grid& grid) {
 __global__ void __launch_bounds__(kVisitThreads) find_living_chunks(PackedScene s, BlockLists lists) {
   allow_next_kernel();
   const int chunk = blockIdx.x * kVisitThreads + threadIdx.x;
-  if (chunk == 0) *lists.longest = 0;
   bool alive = false;
   if (chunk < s.chunk_count) {
     const float4 c = s.chunks[chunk];

@@ -174,7 +174,7 @@ def _packed(view: VolumeView, tau: float) -> Draw:
         pack_channels(view.means, view.cholesky, view.colors, tau, view.maps),
         (0, 0, view.width, view.height),
     )
-    budgets = [ListBudget() for _ in volumes]
+    budgets = [ListBudget(volume.records.device) for volume in volumes]
     return lambda time: draw_channels(volumes, time, window, budgets, dtype=torch.float32)
 
 

@@ -138,7 +138,7 @@ def _positions(sets: list[list[int]], device: torch.device) -> list[Tensor]:
 
 def _forward(target: Target, case: Case, settings: Settings, sets: list[list[int]]) -> Callable[[int], Tensor]:
     volumes, window = pack_target(target, settings), drawn_window(target, case, settings)
-    positions, budgets = _positions(sets, settings.device), [ListBudget() for _ in volumes]
+    positions, budgets = _positions(sets, settings.device), [ListBudget(volume.records.device) for volume in volumes]
     motion = [maps_at(volumes[0].maps, some) for some in positions]
     return lambda index: draw_channels(volumes, positions[index], window, budgets, motion=motion[index])
 

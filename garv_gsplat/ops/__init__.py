@@ -185,9 +185,10 @@ def draw(
     width: int,
     height: int,
     room: int,
+    missing: Tensor,  # [1] int64, in memory that the device can write: its own or the host's, for CUDA pinned
     dtype: torch.dtype = torch.uint8,
     motion: Tensor | None = None,  # [B, 6]
-) -> tuple[Tensor, Tensor]:
+) -> Tensor:
     """Draw a window of pixels out of packed Gaussians (GaRV eq. 3); `packing.pack` makes records and chunks.
 
     Gaussians of level l are drawn on a grid with a sample for 2^l x 2^l pixels, and the levels are interpolated from
@@ -197,10 +198,10 @@ def draw(
     motion: that of `bin_gaussians`, in pixels. The records of a volume that moves are not narrowed (see `pack`); what a
     frame sees of them is.
 
-    Returns images [B, height, width, channels], uint8 (255 x rounded, clamped) or float32, and the length of the
-    longest list of 32x32 samples that passed `room`, int64 [1], or 0: such a list makes the launch slower, not wrong.
-    With a room of 0 lists are only measured, and the images are empty. CUDA rounds weights to half precision. Not
-    differentiable.
+    Returns images [B, height, width, channels], uint8 (255 x rounded, clamped) or float32. `missing` becomes the length
+    of the longest list of 32x32 samples that passed `room`, and stays as it is if none did; such a list makes the
+    launch slower, not wrong. With a room of 0 lists are only measured, and the images are empty. CUDA rounds weights to
+    half precision. Not differentiable.
     """
     if dtype not in (torch.uint8, torch.float32):
         raise ValueError(f"dtype must be torch.uint8 or torch.float32, got {dtype}")
@@ -219,7 +220,7 @@ def draw(
     ensure_kernels(records.device)
     as_float = dtype == torch.float32
     motion = motion_or_none(motion, times).contiguous()
-    arguments = (levels, channels, tau, times.contiguous(), motion, left, top, width, height, room, as_float)
+    arguments = (levels, channels, tau, times.contiguous(), motion, left, top, width, height, room, as_float, missing)
     return torch.ops.garv.draw(records.contiguous(), chunks.contiguous(), *arguments)
 
 

@@ -84,30 +84,28 @@ class PairBudget:
 
 
 class ListBudget:
-    """Room for each list of `draw`, one budget for all launches of a volume; learned as `PairBudget` learns."""
+    """Room for each list of `draw`, one budget for all launches of a volume; learned as `PairBudget` learns.
 
-    def __init__(self) -> None:
+    Launches tell the host themselves, in memory that both see, so a launch costs no copy and no event.
+    """
+
+    def __init__(self, device: torch.device) -> None:
         self.longest = 0
-        self._measured = False
-        self._arriving = _Arriving()
+        self._device, self._measured = device, False
+        with torch.inference_mode(False):  # or only inference could write into it
+            self._missing = torch.zeros(1, dtype=torch.int64, pin_memory=device.type == "cuda")
+        self._missing_now = self._missing.numpy()
 
-    def run(self, launch: Callable[[int], tuple[Tensor, Tensor]]) -> Tensor:
-        """The image that `launch(room)` gives beside the longest list that did not fit, int64 [1], and 0 if all did."""
+    def run(self, launch: Callable[[int, Tensor], Tensor]) -> Tensor:
+        """The image that `launch(room, missing)` gives; into `missing` it has the longest list written without room."""
         if not self._measured:
-            self.longest = max(self.longest, int(launch(0)[1]))
+            launch(0, self._missing)
+            if self._device.type == "cuda":
+                torch.cuda.current_stream(self._device).synchronize()
             self._measured = True
-        image, longest = launch(self.learn())
-        self.watch(longest)
-        return image
-
-    def watch(self, longest: Tensor) -> None:
-        """Have the number that a launch gave come to the host some time."""
-        self._arriving.send(longest)
-
-    def learn(self) -> int:
-        """The room for the next launch, from what has come."""
-        self.longest = max(self.longest, int(self._arriving.take()))
-        return self.room
+        # What other streams write meanwhile may be less than what was there; then a later launch tells.
+        self.longest = max(self.longest, int(self._missing_now[0]))
+        return launch(self.room, self._missing)
 
     @property
     def room(self) -> int:

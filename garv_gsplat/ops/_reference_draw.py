@@ -49,17 +49,18 @@ def draw(
     height: int,
     room: int,
     as_float: bool,
-) -> tuple[Tensor, Tensor]:
+    missing: Tensor,
+) -> Tensor:
     packed = _Packed(records, chunks, levels, channels, tau)
     dtype = torch.float32 if as_float else torch.uint8
     image = records.new_zeros(len(times), height, width, channels, dtype=dtype)
-    if room > 0:  # these lists have all the room that they need; with none they were to be measured
+    if room > 0:  # these lists have all the room that they need, none is missing; with 0 they were to be measured
         frames = 1 if len(motion) else max(1, _PIXELS_AT_ONCE // (width * height))
         maps = motion.split(1) if len(motion) else [None] * len(times)
         for out, part, seen in zip(image.split(frames), times.split(frames), maps):
             drawn = _draw_frames(packed, part, seen, (left, top, width, height))
             out.copy_(drawn if as_float else drawn.mul_(255).round_().clamp_(0, 255))
-    return image, torch.zeros(1, dtype=torch.int64, device=records.device)
+    return image
 
 
 def _draw_frames(packed: _Packed, times: Tensor, motion: Tensor | None, window: tuple[int, int, int, int]) -> Tensor:

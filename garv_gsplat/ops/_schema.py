@@ -28,7 +28,7 @@ torch.library.define("garv::accumulate_bwd_pairs", f"(Tensor v_image, {_GEOMETRY
 torch.library.define(
     "garv::draw",
     "(Tensor records, Tensor chunks, int levels, int channels, float tau, Tensor times, Tensor motion, "
-    "int left, int top, int width, int height, int room, bool as_float) -> (Tensor, Tensor)",
+    "int left, int top, int width, int height, int room, bool as_float, Tensor(a!) missing) -> Tensor",
 )
 
 torch.library.define(
@@ -101,10 +101,9 @@ def _(v_image, means, cholesky, colors, cutoffs, times, motion, isect_offsets, f
 
 
 @torch.library.register_fake("garv::draw")
-def _(records, chunks, levels, channels, tau, times, motion, left, top, width, height, room, as_float):
+def _(records, chunks, levels, channels, tau, times, motion, left, top, width, height, room, as_float, missing):
     dtype = torch.float32 if as_float else torch.uint8
-    image = records.new_empty(len(times), height, width, channels, dtype=dtype)
-    return image, records.new_empty(1, dtype=torch.int64)
+    return records.new_empty(len(times), height, width, channels, dtype=dtype)
 
 
 @torch.library.register_fake("garv::adam_step")

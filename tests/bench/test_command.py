@@ -89,8 +89,7 @@ def break_renderers(monkeypatch, wrong):
     accumulate, draw = field.accumulate, packing.draw
 
     def wrong_draw(*arguments):
-        image, longest = draw(*arguments)
-        return wrong(image.float()).nan_to_num().round().clamp(0, 255).byte(), longest
+        return wrong(draw(*arguments).float()).nan_to_num().round().clamp(0, 255).byte()
 
     monkeypatch.setattr(field, "accumulate", lambda *arguments: wrong(accumulate(*arguments)))
     monkeypatch.setattr(packing, "draw", wrong_draw)

@@ -43,9 +43,9 @@ def render(
 ) -> tuple[Tensor, int]:
     """Images on the CPU, and the longest list that had no room."""
     arguments = (volume.records, volume.chunks, volume.levels, volume.channels, volume.tau, times)
-    image, longest = ops.draw(*arguments, *window, room, dtype, motion)
-    assert longest.dtype == torch.int64 and longest.shape == (1,)
-    return image.cpu(), int(longest)
+    missing = torch.zeros(1, dtype=torch.int64, pin_memory=times.is_cuda)
+    image = ops.draw(*arguments, *window, room, missing, dtype, motion).cpu()  # which waits for both
+    return image, int(missing)
 
 
 def render_whole(scene: Scene, device: torch.device, *, tau: float = 0.0, **options) -> Tensor:
@@ -240,7 +240,8 @@ def test_opcheck(as_float, device):
     scene = random_scene(20, 18, n=8, frames=2).to(device)
     volume = packed(scene)
     arguments = (volume.records, volume.chunks, volume.levels, 3, 0.07, scene.times)
-    arguments = (*arguments, torch.zeros(0, 6, device=device), 1, -2, 20, 18, 32, as_float)
+    missing = torch.zeros(1, dtype=torch.int64, device=device)  # copies of what is pinned would not be
+    arguments = (*arguments, torch.zeros(0, 6, device=device), 1, -2, 20, 18, 32, as_float, missing)
     torch.library.opcheck(torch.ops.garv.draw.default, arguments)
 
 
@@ -260,6 +261,7 @@ def test_opcheck(as_float, device):
 def test_draw_tells_what_is_wrong(change, message):
     arguments = {"records": torch.zeros(256, 8).int(), "chunks": torch.zeros(1, 4), "levels": 1, "channels": 3}
     arguments |= {"tau": 0.07, "times": torch.zeros(1), "left": 0, "top": 0, "width": 5, "height": 4, "room": 1}
+    arguments["missing"] = torch.zeros(1).long()
     with pytest.raises(ValueError, match=message):
         ops.draw(**{**arguments, **change})
 
@@ -280,7 +282,7 @@ def test_draw_tells_what_is_wrong(change, message):
 )
 def test_the_kernel_checks_what_reaches_it_directly(change, message, device):
     arguments = [torch.zeros(256, 8).int(), torch.zeros(1, 4), 1, 3, 0.07, torch.zeros(1)]
-    arguments += [torch.zeros(0, 6), 0, 0, 5, 4, 1, False]
+    arguments += [torch.zeros(0, 6), 0, 0, 5, 4, 1, False, torch.zeros(1).long()]
     for place, value in change.items():
         arguments[place] = value
     ops.serving()

@@ -42,7 +42,7 @@ def by_reference(
         times,
         ops.motion_or_none(motion, times),
     )
-    return _reference_draw.draw(*arguments, *window, ENOUGH, True)[0]
+    return _reference_draw.draw(*arguments, *window, ENOUGH, True, torch.zeros(1).long())
 
 
 def contributions(scene: Scene, window: tuple[int, int, int, int]) -> Tensor:
