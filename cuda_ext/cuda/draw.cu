@@ -3,6 +3,8 @@
 #include "chaining.cuh"
 #include "image_output.cuh"
 
+#include <array>
+
 namespace garv {
 namespace {
 
@@ -128,6 +130,20 @@ struct Memory {
   }
 };
 
+// Bytes or floats. By the name of an operator, as torch::stable::new_empty finds its own, it would take a frame alone
+// microseconds more.
+Tensor new_tensor(const Tensor& like, std::initializer_list<int64_t> shape, bool as_float) {
+  std::array<int64_t, 4> strides;
+  int64_t count = 1;
+  for (size_t axis = shape.size(); axis-- > 0; count *= shape.begin()[axis]) strides[axis] = count;
+  AtenTensorHandle made;
+  TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(
+      static_cast<int64_t>(shape.size()), shape.begin(), strides.data(),
+      as_float ? aoti_torch_dtype_float32() : aoti_torch_dtype_uint8(), aoti_torch_device_type_cuda(),
+      like.get_device_index(), &made));
+  return Tensor(made);
+}
+
 int blocks_for(int64_t threads) { return static_cast<int>((threads + kVisitThreads - 1) / kVisitThreads); }
 
 void make_lists(const PackedScene& s, const BlockLists& lists, cudaStream_t stream) {
@@ -218,11 +234,13 @@ Tensor draw(const Tensor& records, const Tensor& chunks, int64_t levels, int64_t
   STD_TORCH_CHECK(room >= 0 && room <= INT32_MAX, "room must be 0 to 2^31, got ", room);
   const DeviceGuard guard(records.get_device_index());
   const std::initializer_list<int64_t> shape = {s.frames, height, width, channels};
-  const ScalarType type = as_float ? ScalarType::Float : ScalarType::Byte;
-  if (s.chunk_count == 0 || s.frames == 0) return torch::stable::new_zeros(records, shape, type);
+  const auto zeros = [&] {
+    return torch::stable::new_zeros(records, shape, as_float ? ScalarType::Float : ScalarType::Byte);
+  };
+  if (s.chunk_count == 0 || s.frames == 0) return zeros();
   Workspace space;
   Memory(space, s, room);
-  Tensor workspace = torch::stable::new_empty(records, {space.bytes()}, ScalarType::Byte);
+  Tensor workspace = new_tensor(records, {space.bytes()}, false);
   space.start(workspace.mutable_data_ptr());
   Memory memory(space, s, room);
   memory.lists.missing = checked_missing(missing);
@@ -232,9 +250,9 @@ Tensor draw(const Tensor& records, const Tensor& chunks, int64_t levels, int64_t
   make_lists(s, memory.lists, stream);
   if (room == 0) {
     STD_CUDA_CHECK(cudaMemcpyAsync(memory.lists.missing, memory.lists.longest, sizeof(int64_t), cudaMemcpyDefault, stream));
-    return torch::stable::new_zeros(records, shape, type);
+    return zeros();
   }
-  Tensor image = torch::stable::new_empty(records, shape, type);  // while the lists are made
+  Tensor image = new_tensor(records, shape, as_float);  // while the lists are made
   const auto run = [&](auto c, const auto& output) { draw_levels<c>(s, memory, window, output, stream); };
   void* const pixels = image.mutable_data_ptr();
   dispatch_channels<kRecordChannels>(static_cast<int>(channels), [&](auto c) {

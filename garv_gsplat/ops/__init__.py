@@ -205,7 +205,7 @@ def draw(
     """
     if dtype not in (torch.uint8, torch.float32):
         raise ValueError(f"dtype must be torch.uint8 or torch.float32, got {dtype}")
-    if records.ndim != 2 or records.shape != (len(chunks) * CHUNK_SIZE, 8) or chunks.shape != (len(chunks), 4):
+    if chunks.ndim != 2 or chunks.shape[1] != 4 or records.shape != (chunks.shape[0] * CHUNK_SIZE, 8):
         raise ValueError(
             f"records must be [{CHUNK_SIZE} * M, 8] and chunks [M, 4], "
             f"got {list(records.shape)} and {list(chunks.shape)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -20,13 +21,19 @@ _SPARE_ENTRIES = 32
 def motion_or_none(motion: Tensor | None, times: Tensor) -> Tensor:
     """The maps [B, 6] of frames at times [B] as the operators take them: none of them, [0, 6], where nothing moves."""
     if motion is None:
-        return times.new_empty(0, 6)
+        return _no_motion(times.device, times.dtype)
     if motion.shape != (len(times), 6) or motion.device != times.device or motion.dtype != times.dtype:
         raise ValueError(
             f"motion must be [{len(times)}, 6] {times.dtype} on {times.device}, a map for each time, "
             f"got {list(motion.shape)} {motion.dtype} on {motion.device}"
         )
     return motion
+
+
+@cache
+def _no_motion(device: torch.device, dtype: torch.dtype) -> Tensor:
+    with torch.inference_mode(False):  # or only inference could use it
+        return torch.empty(0, 6, device=device, dtype=dtype)
 
 
 class PairBudget:
