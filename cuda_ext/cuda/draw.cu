@@ -12,6 +12,9 @@ constexpr int kBlocksPerProcessor = 7;  // as many as the registers allow
 // With fewer coarse tiles than this, all warps of a thread block share one: a few long lists would keep all others
 // waiting.
 constexpr int64_t kFewTiles = 2048;
+// With fewer blocks than this, thread blocks of the image have two tiles instead of four, so that the last of them leave
+// less of the GPU idle.
+constexpr int64_t kFewBlocks = 4096;
 
 struct CoarseLevels {
   CoarseLevel levels[kMaxLevels];  // the first is not used: the finest level is the image
@@ -25,14 +28,15 @@ __global__ void __launch_bounds__(kDrawThreads, kBlocksPerProcessor)
   lists.hand_on();
   allow_next_kernel();
   __shared__ Scratch scratches[kDrawWarps];
-  constexpr int kPerBlock = kShared ? kTilesPerSide : 1;  // thread blocks along a block's side
+  constexpr Tiling kTiling = kShared ? kSharedTiles : kWholeBlocks;
+  constexpr int kPerBlock = kTilesPerSide / kTiling.rows;  // thread blocks along a block's side
   int level = 1, index = blockIdx.x;
   for (int blocks; level + 1 < s.levels; ++level, index -= blocks) {
     blocks = s.grids[level].blocks() * kPerBlock * kPerBlock;
     if (index < blocks) break;
   }
   const int columns = s.grids[level].blocks_x * kPerBlock, row = index / columns;
-  const Place place(s.grids[level], level, blockIdx.z, index - row * columns, row, kShared);
+  const Place place(s.grids[level], level, blockIdx.z, index - row * columns, row, kTiling);
   TileSums sums = {};
   add_gaussians(sums, scratches[threadIdx.x / 32].pending, s, lists, place);
   if constexpr (kShared) {
@@ -47,18 +51,18 @@ __global__ void __launch_bounds__(kDrawThreads) merge_levels(CoarseLevel coarser
   allow_next_kernel();
   wait_for_last_kernel();
   __shared__ CoarseWindow windows[kDrawWarps];
-  const Place place(finer.grid, 0, blockIdx.z, blockIdx.x, blockIdx.y, false);
+  const Place place(finer.grid, 0, blockIdx.z, blockIdx.x, blockIdx.y, kWholeBlocks);
   TileSums sums;
   for_each_of_level(sums, finer, place, [](const __half2& from, float& a, float& b) {
     a = __low2float(from);
     b = __high2float(from);
   });
-  add_upsampled(sums, coarser, place.frame, finer.grid.left + place.x, finer.grid.top + place.y, windows[place.tile]);
+  add_upsampled(sums, coarser, place.frame, finer.grid.left + place.x, finer.grid.top + place.y, windows[threadIdx.x / 32]);
   write_level(sums, finer, place);
 }
 
-template <int C, typename Output>
-__global__ void __launch_bounds__(kDrawThreads, kBlocksPerProcessor)
+template <int C, typename Output, int kColumns, int kRows>
+__global__ void __launch_bounds__(32 * kColumns * kRows, kBlocksPerProcessor* kDrawWarps / (kColumns * kRows))
     draw_image(PackedScene s, BlockLists lists, Window window, CoarseLevel coarser, Output output) {
   const bool alone = coarser.samples == nullptr;
   if (alone) {
@@ -67,11 +71,11 @@ __global__ void __launch_bounds__(kDrawThreads, kBlocksPerProcessor)
     lists.take_over();
   }
   if (blockIdx.x + blockIdx.y + blockIdx.z + threadIdx.x == 0) lists.tell_host();
-  __shared__ Scratch scratches[kDrawWarps];
+  __shared__ Scratch scratches[kColumns * kRows];
   const Grid& grid = s.grids[0];
-  const Place place(grid, 0, blockIdx.z, blockIdx.x, blockIdx.y, false);
+  const Place place(grid, 0, blockIdx.z, blockIdx.x, blockIdx.y, {kColumns, kRows, 1});
   if (place.x >= grid.width || place.y >= grid.height) return;
-  Scratch& scratch = scratches[place.tile];
+  Scratch& scratch = scratches[threadIdx.x / 32];
   const int x = grid.left + place.x, y = grid.top + place.y;
   TileSums sums = {};
   add_gaussians(sums, scratch.pending, s, lists, place);
@@ -180,8 +184,21 @@ template <int C, typename Output>
 void draw_levels(const PackedScene& s, const Memory& memory, const Window& window, const Output& output,
                  cudaStream_t stream) {
   const CoarseLevel coarser = draw_coarse_levels(s, memory, stream);
-  launch_after(stream, draw_image<C, Output>, launch_over(s.grids[0], s.frames), kDrawThreads, s, memory.lists, window,
-               coarser, output);
+  const auto draw_tiles = [&](auto columns, auto rows) {
+    const Grid& grid = s.grids[0];
+    const dim3 blocks(grid.blocks_x * (kTilesPerSide / columns), grid.blocks_y * (kTilesPerSide / rows), s.frames);
+    launch_after(stream, draw_image<C, Output, columns, rows>, blocks, 32 * columns * rows, s, memory.lists, window,
+                 coarser, output);
+  };
+  constexpr std::integral_constant<int, 1> kOne;
+  constexpr std::integral_constant<int, 2> kTwo;
+  const char* const chosen = std::getenv("GARV_IMAGE_WARPS");
+  const int few = int64_t(s.frames) * s.grids[0].blocks() < kFewBlocks ? 2 : 4;
+  switch (chosen == nullptr ? few : std::atoi(chosen)) {
+    case 1: return draw_tiles(kOne, kOne);
+    case 2: return draw_tiles(kTwo, kOne);
+    default: return draw_tiles(kTwo, kTwo);
+  }
 }
 
 PackedScene packed_scene(const Tensor& records, const Tensor& chunks, const Tensor& times, const Tensor& motion,
