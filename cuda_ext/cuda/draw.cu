@@ -150,8 +150,16 @@ Tensor new_tensor(const Tensor& like, std::initializer_list<int64_t> shape, bool
 
 int blocks_for(int64_t threads) { return static_cast<int>((threads + kVisitThreads - 1) / kVisitThreads); }
 
-void make_lists(const PackedScene& s, const BlockLists& lists, cudaStream_t stream) {
-  find_living_chunks<<<blocks_for(s.chunk_count), kVisitThreads, 0, stream>>>(s, lists);
+// `zeroed` bytes from `space` on have to be 0 before.
+void make_lists(const PackedScene& s, const BlockLists& lists, void* space, int64_t zeroed, cudaStream_t stream) {
+  constexpr int kFewChunks = 16 * kLoneThreads;
+  if (s.frames == 1 && s.chunk_count <= kFewChunks) {
+    find_chunks_of_frame<<<1, kLoneThreads, 0, stream>>>(s, lists, static_cast<int*>(space),
+                                                         static_cast<int>(zeroed / sizeof(int)));
+  } else {
+    STD_CUDA_CHECK(cudaMemsetAsync(space, 0, zeroed, stream));
+    find_living_chunks<<<blocks_for(s.chunk_count), kVisitThreads, 0, stream>>>(s, lists);
+  }
   STD_CUDA_KERNEL_LAUNCH_CHECK();
   const int64_t most = int64_t(s.chunk_count) * most_parts(std::min(s.frames, kFramesPerVisit));
   const dim3 grid(static_cast<unsigned>(std::min<int64_t>(most, kVisits)),
@@ -263,8 +271,7 @@ Tensor draw(const Tensor& records, const Tensor& chunks, int64_t levels, int64_t
   memory.lists.missing = checked_missing(missing);
 
   const cudaStream_t stream = stream_of(records);
-  STD_CUDA_CHECK(cudaMemsetAsync(workspace.mutable_data_ptr(), 0, memory.zeroed, stream));
-  make_lists(s, memory.lists, stream);
+  make_lists(s, memory.lists, workspace.mutable_data_ptr(), memory.zeroed, stream);
   if (room == 0) {
     STD_CUDA_CHECK(cudaMemcpyAsync(memory.lists.missing, memory.lists.longest, sizeof(int64_t), cudaMemcpyDefault, stream));
     return zeros();

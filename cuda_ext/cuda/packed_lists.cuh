@@ -11,10 +11,20 @@ namespace garv {
 static_assert(kVisitThreads == kChunkSize);
 
 constexpr int kVisits = 2048;     // at a time: more than a large GPU holds, so that short ones make way for others
+constexpr int kLoneThreads = 1024;
 constexpr int kFewestFrames = 4;  // of a visit: with less to do, reading the Gaussians counts
 
 __device__ __forceinline__ Blocks blocks_of(const Grid& grid) {
   return {grid.left, grid.top, grid.blocks_x, grid.blocks_y};
+}
+
+// A place at the end of a list for every lane that wants one.
+__device__ __forceinline__ int append(int* count, bool wanted) {
+  const unsigned warp = __ballot_sync(0xffffffffu, wanted);
+  const int lane = threadIdx.x % 32;
+  int first = lane == 0 && warp != 0 ? atomicAdd(count, __popc(warp)) : 0;
+  first = __shfl_sync(0xffffffffu, first, 0);
+  return first + __popc(warp & ((1u << lane) - 1));
 }
 
 __global__ void __launch_bounds__(kVisitThreads) find_living_chunks(PackedScene s, BlockLists lists) {
@@ -25,11 +35,36 @@ __global__ void __launch_bounds__(kVisitThreads) find_living_chunks(PackedScene 
     const float4 c = s.chunks[chunk];
     for (int f = 0; f < s.frames; ++f) alive = alive || (c.x <= s.times[f] && s.times[f] <= c.y);
   }
-  const unsigned warp = __ballot_sync(0xffffffffu, alive);
-  const int lane = threadIdx.x % 32;
-  int first = lane == 0 && warp != 0 ? atomicAdd(lists.alive_count, __popc(warp)) : 0;
-  first = __shfl_sync(0xffffffffu, first, 0);
-  if (alive) lists.alive[first + __popc(warp & ((1u << lane) - 1))] = chunk;
+  const int place = append(lists.alive_count, alive);
+  if (alive) lists.alive[place] = chunk;
+}
+
+// The same for a frame alone by one thread block, which also sets `zeroed` to 0: a launch less to wait for.
+__global__ void __launch_bounds__(kLoneThreads) find_chunks_of_frame(PackedScene s, BlockLists lists, int* zeroed,
+                                                                     int zeros) {
+  allow_next_kernel();
+  __shared__ int count;
+  for (int k = threadIdx.x; k < zeros; k += kLoneThreads) zeroed[k] = 0;
+  if (threadIdx.x == 0) count = 0;
+  __syncthreads();
+  const float time = s.times[0];
+  constexpr int kAtOnce = 4;  // a thread, so that it waits for memory once
+  for (int first = 0; first < s.chunk_count; first += kAtOnce * kLoneThreads) {
+    bool alive[kAtOnce];
+#pragma unroll
+    for (int k = 0; k < kAtOnce; ++k) {
+      const int chunk = first + k * kLoneThreads + threadIdx.x;
+      const float4 c = s.chunks[min(chunk, s.chunk_count - 1)];
+      alive[k] = chunk < s.chunk_count && c.x <= time && time <= c.y;
+    }
+#pragma unroll
+    for (int k = 0; k < kAtOnce; ++k) {
+      const int place = append(&count, alive[k]);
+      if (alive[k]) lists.alive[place] = first + k * kLoneThreads + threadIdx.x;
+    }
+  }
+  __syncthreads();
+  if (threadIdx.x == 0) *lists.alive_count = count;
 }
 
 // The lists of one level's blocks, as `visit` fills them.
