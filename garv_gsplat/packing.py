@@ -60,7 +60,7 @@ class PackedVolume:
         motion: the maps at `positions` [B, 6], where the plane moves and they are at hand: to interpolate them takes
             eight small kernels.
         """
-        if len(positions) == 0:  # nothing to learn from
+        if positions.shape[0] == 0:  # nothing to learn from
             return self.records.new_empty(0, window[3], window[2], self.channels, dtype=dtype)
         motion = maps_at(self.maps, positions) if motion is None else motion
         arguments = (self.records, self.chunks, self.levels, self.channels, self.tau, positions, *window)
@@ -134,8 +134,9 @@ def draw_channels(
     motion: Tensor | None = None,
 ) -> Tensor:
     """Images [B, height, width, C] of all channels, as `PackedVolume.draw` gives four of them."""
-    settings = {"dtype": dtype, "motion": motion}
-    parts = [volume.draw(positions, window, budget, **settings) for volume, budget in zip(volumes, budgets)]
+    parts = [
+        volume.draw(positions, window, budget, dtype=dtype, motion=motion) for volume, budget in zip(volumes, budgets)
+    ]
     return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
 
 

@@ -90,8 +90,9 @@ class Views:
         with self._lock:
             shown, view = self._kept.get(NATIVE, (0, None))
             if self.source.whole and shown == len(self.source.parts):
-                frames = [slice(k, k + 1) for k in range(self.info.frames)]
-                self._one_by_one = view, [(self._centers[frame], view.motion(frame)) for frame in frames]
+                positions, maps = self._centers[: self.info.frames, None].unbind(), view.volumes[0].maps
+                motion = [None] * len(positions) if maps is None else maps[:, None].unbind()
+                self._one_by_one = view, list(zip(positions, motion))
         return image
 
     def draw(

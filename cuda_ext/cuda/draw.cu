@@ -12,8 +12,8 @@ constexpr int kBlocksPerProcessor = 7;  // as many as the registers allow
 // With fewer coarse tiles than this, all warps of a thread block share one: a few long lists would keep all others
 // waiting.
 constexpr int64_t kFewTiles = 2048;
-// With fewer blocks than this, thread blocks of the image have two tiles instead of four, so that the last of them leave
-// less of the GPU idle.
+// With fewer blocks than this, thread blocks of the image have two tiles instead of four, so that the last of them
+// leave less of the GPU idle.
 constexpr int64_t kFewBlocks = 4096;
 
 struct CoarseLevels {
@@ -57,15 +57,16 @@ __global__ void __launch_bounds__(kDrawThreads) merge_levels(CoarseLevel coarser
     a = __low2float(from);
     b = __high2float(from);
   });
-  add_upsampled(sums, coarser, place.frame, finer.grid.left + place.x, finer.grid.top + place.y, windows[threadIdx.x / 32]);
+  const int x = finer.grid.left + place.x, y = finer.grid.top + place.y;
+  add_upsampled(sums, coarser, place.frame, x, y, windows[threadIdx.x / 32]);
   write_level(sums, finer, place);
 }
 
 template <int C, typename Output, int kColumns, int kRows>
 __global__ void __launch_bounds__(32 * kColumns * kRows, kBlocksPerProcessor* kDrawWarps / (kColumns * kRows))
     draw_image(PackedScene s, BlockLists lists, Window window, CoarseLevel coarser, Output output) {
-  const bool alone = coarser.samples == nullptr;
-  if (alone) {
+  const bool only_level = coarser.samples == nullptr;
+  if (only_level) {
     wait_for_last_kernel();
   } else {
     lists.take_over();
@@ -79,7 +80,7 @@ __global__ void __launch_bounds__(32 * kColumns * kRows, kBlocksPerProcessor* kD
   const int x = grid.left + place.x, y = grid.top + place.y;
   TileSums sums = {};
   add_gaussians(sums, scratch.pending, s, lists, place);
-  if (!alone) {
+  if (!only_level) {
     wait_for_last_kernel();
     add_upsampled(sums, coarser, place.frame, x, y, scratch.window);
   }
@@ -273,7 +274,8 @@ Tensor draw(const Tensor& records, const Tensor& chunks, int64_t levels, int64_t
   const cudaStream_t stream = stream_of(records);
   make_lists(s, memory.lists, workspace.mutable_data_ptr(), memory.zeroed, stream);
   if (room == 0) {
-    STD_CUDA_CHECK(cudaMemcpyAsync(memory.lists.missing, memory.lists.longest, sizeof(int64_t), cudaMemcpyDefault, stream));
+    STD_CUDA_CHECK(cudaMemcpyAsync(memory.lists.missing, memory.lists.longest, sizeof(*memory.lists.missing),
+                                   cudaMemcpyDefault, stream));
     return zeros();
   }
   Tensor image = new_tensor(records, shape, as_float);  // while the lists are made

@@ -11,7 +11,6 @@ namespace garv {
 static_assert(kVisitThreads == kChunkSize);
 
 constexpr int kVisits = 2048;     // at a time: more than a large GPU holds, so that short ones make way for others
-constexpr int kLoneThreads = 1024;
 constexpr int kFewestFrames = 4;  // of a visit: with less to do, reading the Gaussians counts
 
 __device__ __forceinline__ Blocks blocks_of(const Grid& grid) {
@@ -38,6 +37,8 @@ __global__ void __launch_bounds__(kVisitThreads) find_living_chunks(PackedScene 
   const int place = append(lists.alive_count, alive);
   if (alive) lists.alive[place] = chunk;
 }
+
+constexpr int kLoneThreads = 1024;
 
 // The same for a frame alone by one thread block, which also sets `zeroed` to 0: a launch less to wait for.
 __global__ void __launch_bounds__(kLoneThreads) find_chunks_of_frame(PackedScene s, BlockLists lists, int* zeroed,

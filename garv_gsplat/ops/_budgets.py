@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import weakref
+from collections import defaultdict
 from collections.abc import Callable
 from functools import cache
 
@@ -90,6 +92,18 @@ class PairBudget:
         return int(self.pairs_per_frame * frames * _HEADROOM) + _SPARE_PAIRS
 
 
+_FREE_WORDS: defaultdict[str, list[Tensor]] = defaultdict(list)
+
+
+def _word(device: torch.device) -> Tensor:
+    """A number [1] int64, 0, on the host where `device` can write it."""
+    try:
+        return _FREE_WORDS[device.type].pop().zero_()
+    except IndexError:
+        with torch.inference_mode(False):  # or only inference could write into it
+            return torch.zeros(1, dtype=torch.int64, pin_memory=device.type == "cuda")
+
+
 class ListBudget:
     """Room for each list of `draw`, one budget for all launches of a volume; learned as `PairBudget` learns.
 
@@ -99,9 +113,10 @@ class ListBudget:
     def __init__(self, device: torch.device) -> None:
         self.longest = 0
         self._device, self._measured = device, False
-        with torch.inference_mode(False):  # or only inference could write into it
-            self._missing = torch.zeros(1, dtype=torch.int64, pin_memory=device.type == "cuda")
+        self._missing = _word(device)
         self._missing_now = self._missing.numpy()
+        # Launches may still write there; of another budget that makes lists too long at most.
+        weakref.finalize(self, _FREE_WORDS[device.type].append, self._missing)
 
     def run(self, launch: Callable[[int, Tensor], Tensor]) -> Tensor:
         """The image that `launch(room, missing)` gives; into `missing` it has the longest list written without room."""
