@@ -255,6 +255,13 @@ def test_the_room_of_lists_is_learned(device):
     assert len(launches.rooms) == 5, "measured only once"
 
 
+def test_a_budget_knows_nothing_of_those_before_it(device):
+    Launches().run(ListBudget(device), 4000)
+    launches = Launches()
+    launches.run(ListBudget(device), 10)
+    assert launches.rooms == [0, ListBudget(device).room + 12], "10 and a quarter"
+
+
 @pytest.mark.cuda
 def test_the_room_of_lists_is_not_waited_for():
     scene = random_scene(n=3000)

@@ -168,6 +168,15 @@ def test_a_batch_equals_a_loop(device):
     torch.testing.assert_close(batch, loop, rtol=0, atol=REORDERED[device.type] * float(contributions(scene).max()))
 
 
+def test_more_chunks_than_are_looked_at_in_one_go(device):
+    scene = wide_scene(smallest=1.0, frames=1)
+    volume, others = packed(scene), torch.zeros(9000 * 256, 8, dtype=torch.int32)
+    chunks = torch.cat([torch.tensor([[torch.inf, -torch.inf, 0, 0]]).repeat(9000, 1), volume.chunks])
+    among_others = replace(volume, records=torch.cat([others, volume.records]), chunks=chunks).to(device)
+    image, _ = render(among_others, scene.times.to(device), (0, 0, 96, 64))
+    assert (image - render_whole(scene, device)).abs().max() <= REORDERED[device.type] * contributions(scene).max()
+
+
 def test_order_of_the_gaussians_does_not_matter(device):
     scene = wide_scene(smallest=1.0)
     volume = packed(scene)
@@ -240,8 +249,8 @@ def test_opcheck(as_float, device):
     scene = random_scene(20, 18, n=8, frames=2).to(device)
     volume = packed(scene)
     arguments = (volume.records, volume.chunks, volume.levels, 3, 0.07, scene.times)
-    missing = torch.zeros(1, dtype=torch.int64, device=device)  # copies of what is pinned would not be
-    arguments = (*arguments, torch.zeros(0, 6, device=device), 1, -2, 20, 18, 32, as_float, missing)
+    arguments = (*arguments, torch.zeros(0, 6, device=device), 1, -2, 20, 18, 32, as_float)
+    arguments = (*arguments, torch.zeros(1, device=device).long())  # copies of what is pinned would not be
     torch.library.opcheck(torch.ops.garv.draw.default, arguments)
 
 
