@@ -14,8 +14,8 @@ Tensor accumulate(Tensor means, Tensor cholesky, Tensor colors, Tensor cutoffs, 
                   Tensor isect_offsets, Tensor flatten_ids, int64_t width, int64_t height);
 
 std::tuple<Tensor, Tensor, Tensor> accumulate_bwd(Tensor v_image, Tensor means, Tensor cholesky, Tensor colors,
-                                                  Tensor cutoffs, Tensor times, Tensor motion,
-                                                  Tensor isect_offsets, Tensor flatten_ids);
+                                                  Tensor cutoffs, Tensor times, Tensor motion, Tensor isect_offsets,
+                                                  Tensor flatten_ids);
 
 void adam_step(Tensor rows, Tensor gradient, Tensor exp_avg, Tensor exp_avg_sq, Tensor steps, Tensor rates,
                double beta1, double beta2, double eps, bool visible_only);

@@ -9,7 +9,7 @@ namespace {
 
 constexpr int kChannels = 4;  // that a pass takes at most
 static_assert(kChannels <= kRowColors);
-constexpr int kWarps = 2;     // of a thread block: enough to fill GPUs that hold 16 of them
+constexpr int kWarps = 2;  // of a thread block: enough to fill GPUs that hold 16 of them
 constexpr int kThreads = 32 * kWarps;
 constexpr int kBlocksPerProcessor = 14;  // as many as the registers allow
 
@@ -143,8 +143,7 @@ Tensor accumulate(const Tensor& means, const Tensor& cholesky, const Tensor& col
   for (int channel = 0; channel < channels; channel += kChannels) {
     pack_rows(s, static_cast<const float*>(colors.const_data_ptr()), channels, channel, rows, stream_of(means));
     dispatch_channels<kChannels>(std::min(kChannels, channels - channel), [&](auto c) {
-      accumulate_tiles<c><<<blocks, kThreads, 0, stream_of(means)>>>(
-          s, lists, rows, images, channel);
+      accumulate_tiles<c><<<blocks, kThreads, 0, stream_of(means)>>>(s, lists, rows, images, channel);
     });
     STD_CUDA_KERNEL_LAUNCH_CHECK();
   }

@@ -1,11 +1,11 @@
 // Gradients of the tile sums, on the tensor cores. A sum needs no transmittance, so nothing is replayed, and all that a
 // (Gaussian, tile) pair needs are sums over the tile's pixels of weight times pixel gradient times {1, x, y, x^2, xy,
-// y^2}: a product of matrices, [Gaussians x pixels] with [pixels x 6], the same for all tiles. The chain rule then takes
-// place once a pair. A warp takes a tile.
+// y^2}: a product of matrices, [Gaussians x pixels] with [pixels x 6], the same for all tiles. The chain rule then
+// takes place once a pair. A warp takes a tile.
 //
-// Weights are made in float32 and rounded to half precision, as are pixel gradients and the products of both, before they
-// are multiplied by {1, x, ...}, which are exact. So the moments about the tile's centre are those of weights that are
-// slightly off, and can be moved to the Gaussian's mean without blowing an error up.
+// Weights are made in float32 and rounded to half precision, as are pixel gradients and the products of both, before
+// they are multiplied by {1, x, ...}, which are exact. So the moments about the tile's centre are those of weights that
+// are slightly off, and can be moved to the Gaussian's mean without blowing an error up.
 //
 // accumulate_bwd adds pairs to their Gaussians by atomics, so in whatever order they come; accumulate_bwd_pairs gives
 // each a row of its own, for sums in a fixed order.
@@ -124,8 +124,8 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
     __syncwarp();
     fetch_row(rows, next);
     if (id < 0) continue;
-    float* const target = kPairs ? out + (work.begin + batch + lane) * (kGeometry + channels)
-                                 : out + int64_t(id) * stride_of(channels);
+    float* const target =
+        kPairs ? out + (work.begin + batch + lane) * (kGeometry + channels) : out + int64_t(id) * stride_of(channels);
     finish_pair<kPairs>(s, work, moments.sums[lane], unit, row, channels, first_channel, v_image, target);
   }
 }
@@ -170,8 +170,8 @@ struct Launch {
     for (int first = 0; first < channels; first += kChannels) {
       pack_rows(s, colors, channels, first, rows, stream);
       const int64_t blocks = (s.frames * s.tiles() * 32 + kThreads - 1) / kThreads;
-      differentiate_tiles<kPairs><<<static_cast<unsigned>(blocks), kThreads, 0, stream>>>(
-          s, lists, rows, channels, first, v_image, out);
+      differentiate_tiles<kPairs>
+          <<<static_cast<unsigned>(blocks), kThreads, 0, stream>>>(s, lists, rows, channels, first, v_image, out);
       STD_CUDA_KERNEL_LAUNCH_CHECK();
     }
   }

@@ -3,9 +3,8 @@
 // moved there. A tile then takes its own out of its block's. No sort: a sum needs no order.
 #include <thrust/iterator/transform_iterator.h>
 
-#include <cub/device/device_scan.cuh>
-
 #include <algorithm>
+#include <cub/device/device_scan.cuh>
 
 #include "visiting.cuh"
 
@@ -76,8 +75,8 @@ struct TilePairs : BlockPairs {
   }
 };
 
-// Gaussians of a fit may live through all frames: their frames are dealt out to several visits, or most of the GPU would
-// wait for a few long ones. With too few frames, reading the Gaussians counts.
+// Gaussians of a fit may live through all frames: their frames are dealt out to several visits, or most of the GPU
+// would wait for a few long ones. With too few frames, reading the Gaussians counts.
 constexpr int64_t kEnoughVisits = 8192;
 constexpr int kFewestFrames = 2;
 
@@ -219,8 +218,8 @@ struct Workspace {
 };
 
 std::tuple<Tensor, Tensor> bin_gaussians(const Tensor& means, const Tensor& cholesky, const Tensor& cutoffs,
-                                         const Tensor& times, const Tensor& motion, int64_t width,
-                                         int64_t height, int64_t capacity) {
+                                         const Tensor& times, const Tensor& motion, int64_t width, int64_t height,
+                                         int64_t capacity) {
   const Scene s = make_scene(means, cholesky, cutoffs, times, motion, width, height);
   STD_TORCH_CHECK(capacity >= 0, "capacity must not be negative, got ", capacity);
   STD_TORCH_CHECK(s.n <= 1 << kIdBits, "at most 2^", kIdBits, " Gaussians, got ", s.n);

@@ -2,6 +2,9 @@
 // capability 9.0 on): a launch's own microsecond is then over when its turn comes.
 #pragma once
 
+#include <array>
+#include <atomic>
+
 #include "common.cuh"
 
 namespace garv {
@@ -21,12 +24,21 @@ __device__ __forceinline__ void wait_for_last_kernel() {
 #endif
 }
 
-// Whether the kernel that runs here was compiled with the wait; the device alone does not tell.
+// Whether the kernels that run here were compiled with the wait; the device alone does not tell. All are compiled for
+// the same devices, so that one of them tells for all, once for each device.
 template <typename Kernel>
 bool can_chain(Kernel* kernel) {
-  cudaFuncAttributes attributes;
-  STD_CUDA_CHECK(cudaFuncGetAttributes(&attributes, kernel));
-  return attributes.ptxVersion >= 90;
+  constexpr int kMostDevices = 64;
+  static std::array<std::atomic<int>, kMostDevices> known;  // 0 before it is asked for, then 1 for no and 2 for yes
+  int device = 0;
+  STD_CUDA_CHECK(cudaGetDevice(&device));
+  std::atomic<int>& answer = known[device % kMostDevices];
+  if (answer == 0) {
+    cudaFuncAttributes attributes;
+    STD_CUDA_CHECK(cudaFuncGetAttributes(&attributes, kernel));
+    answer = attributes.ptxVersion >= 90 ? 2 : 1;
+  }
+  return answer == 2;
 }
 
 template <typename... Parameters, typename... Arguments>

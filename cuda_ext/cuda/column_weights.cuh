@@ -7,7 +7,9 @@ namespace garv {
 
 // The least coefficient of dy^2 with which kPerStart rows may follow from one start; weights.cuh says why there is one.
 template <int kPerStart>
-constexpr float kSteepestOf = kPerStart == 1 ? -INFINITY : kPerStart == 8 ? -0.8f : kSteepest;
+constexpr float kSteepestOf = kPerStart == 1   ? -INFINITY
+                              : kPerStart == 8 ? -0.8f
+                                               : kSteepest;
 
 template <int kColumns>
 struct ColumnWeights {

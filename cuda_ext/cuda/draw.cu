@@ -1,9 +1,9 @@
 // Frames out of packed Gaussians: the decoder's operator. The coarse levels are drawn all at once and added up from the
 // coarsest to the finest of them, while the image's own level is drawn already; then they are interpolated into it.
+#include <array>
+
 #include "chaining.cuh"
 #include "image_output.cuh"
-
-#include <array>
 
 namespace garv {
 namespace {
@@ -28,15 +28,14 @@ __global__ void __launch_bounds__(kDrawThreads, kBlocksPerProcessor)
   lists.hand_on();
   allow_next_kernel();
   __shared__ Scratch scratches[kDrawWarps];
-  constexpr Tiling kTiling = kShared ? kSharedTiles : kWholeBlocks;
-  constexpr int kPerBlock = kTilesPerSide / kTiling.rows;  // thread blocks along a block's side
+  constexpr int kPerBlock = kShared ? kTilesPerSide : 1;  // thread blocks along a block's side
   int level = 1, index = blockIdx.x;
   for (int blocks; level + 1 < s.levels; ++level, index -= blocks) {
     blocks = s.grids[level].blocks() * kPerBlock * kPerBlock;
     if (index < blocks) break;
   }
   const int columns = s.grids[level].blocks_x * kPerBlock, row = index / columns;
-  const Place place(s.grids[level], level, blockIdx.z, index - row * columns, row, kTiling);
+  const Place place(s.grids[level], level, blockIdx.z, index - row * columns, row, kShared);
   TileSums sums = {};
   add_gaussians(sums, scratches[threadIdx.x / 32].pending, s, lists, place);
   if constexpr (kShared) {
@@ -51,19 +50,19 @@ __global__ void __launch_bounds__(kDrawThreads) merge_levels(CoarseLevel coarser
   allow_next_kernel();
   wait_for_last_kernel();
   __shared__ CoarseWindow windows[kDrawWarps];
-  const Place place(finer.grid, 0, blockIdx.z, blockIdx.x, blockIdx.y, kWholeBlocks);
+  const Place place(finer.grid, 0, blockIdx.z, blockIdx.x, blockIdx.y, false);
   TileSums sums;
   for_each_of_level(sums, finer, place, [](const __half2& from, float& a, float& b) {
     a = __low2float(from);
     b = __high2float(from);
   });
   const int x = finer.grid.left + place.x, y = finer.grid.top + place.y;
-  add_upsampled(sums, coarser, place.frame, x, y, windows[threadIdx.x / 32]);
+  add_upsampled(sums, coarser, place.frame, x, y, windows[place.tile]);
   write_level(sums, finer, place);
 }
 
-template <int C, typename Output, int kColumns, int kRows>
-__global__ void __launch_bounds__(32 * kColumns * kRows, kBlocksPerProcessor* kDrawWarps / (kColumns * kRows))
+template <int C, typename Output>
+__global__ void __launch_bounds__(kDrawThreads, kBlocksPerProcessor)
     draw_image(PackedScene s, BlockLists lists, Window window, CoarseLevel coarser, Output output) {
   const bool only_level = coarser.samples == nullptr;
   if (only_level) {
@@ -72,11 +71,11 @@ __global__ void __launch_bounds__(32 * kColumns * kRows, kBlocksPerProcessor* kD
     lists.take_over();
   }
   if (blockIdx.x + blockIdx.y + blockIdx.z + threadIdx.x == 0) lists.tell_host();
-  __shared__ Scratch scratches[kColumns * kRows];
+  __shared__ Scratch scratches[kDrawWarps];
   const Grid& grid = s.grids[0];
-  const Place place(grid, 0, blockIdx.z, blockIdx.x, blockIdx.y, {kColumns, kRows, 1});
+  const Place place(grid, 0, blockIdx.z, blockIdx.x, blockIdx.y, false);
   if (place.x >= grid.width || place.y >= grid.height) return;
-  Scratch& scratch = scratches[threadIdx.x / 32];
+  Scratch& scratch = scratches[place.tile];
   const int x = grid.left + place.x, y = grid.top + place.y;
   TileSums sums = {};
   add_gaussians(sums, scratch.pending, s, lists, place);
@@ -142,10 +141,9 @@ Tensor new_tensor(const Tensor& like, std::initializer_list<int64_t> shape, bool
   int64_t count = 1;
   for (size_t axis = shape.size(); axis-- > 0; count *= shape.begin()[axis]) strides[axis] = count;
   AtenTensorHandle made;
-  TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(
-      static_cast<int64_t>(shape.size()), shape.begin(), strides.data(),
-      as_float ? aoti_torch_dtype_float32() : aoti_torch_dtype_uint8(), aoti_torch_device_type_cuda(),
-      like.get_device_index(), &made));
+  TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(static_cast<int64_t>(shape.size()), shape.begin(), strides.data(),
+                                                  as_float ? aoti_torch_dtype_float32() : aoti_torch_dtype_uint8(),
+                                                  aoti_torch_device_type_cuda(), like.get_device_index(), &made));
   return Tensor(made);
 }
 
@@ -193,21 +191,8 @@ template <int C, typename Output>
 void draw_levels(const PackedScene& s, const Memory& memory, const Window& window, const Output& output,
                  cudaStream_t stream) {
   const CoarseLevel coarser = draw_coarse_levels(s, memory, stream);
-  const auto draw_tiles = [&](auto columns, auto rows) {
-    const Grid& grid = s.grids[0];
-    const dim3 blocks(grid.blocks_x * (kTilesPerSide / columns), grid.blocks_y * (kTilesPerSide / rows), s.frames);
-    launch_after(stream, draw_image<C, Output, columns, rows>, blocks, 32 * columns * rows, s, memory.lists, window,
-                 coarser, output);
-  };
-  constexpr std::integral_constant<int, 1> kOne;
-  constexpr std::integral_constant<int, 2> kTwo;
-  const char* const chosen = std::getenv("GARV_IMAGE_WARPS");
-  const int few = int64_t(s.frames) * s.grids[0].blocks() < kFewBlocks ? 2 : 4;
-  switch (chosen == nullptr ? few : std::atoi(chosen)) {
-    case 1: return draw_tiles(kOne, kOne);
-    case 2: return draw_tiles(kTwo, kOne);
-    default: return draw_tiles(kTwo, kTwo);
-  }
+  launch_after(stream, draw_image<C, Output>, launch_over(s.grids[0], s.frames), kDrawThreads, s, memory.lists, window,
+               coarser, output);
 }
 
 PackedScene packed_scene(const Tensor& records, const Tensor& chunks, const Tensor& times, const Tensor& motion,

@@ -13,10 +13,18 @@ __global__ void __launch_bounds__(kPackThreads)
   const float *mean = s.means + id * 3, *cholesky = s.cholesky + id * 6;
   const auto color = [&](int c) { return first + c < channels ? colors[id * channels + first + c] : 0.f; };
   switch (k % kRowParts) {
-    case 0: rows[k] = {mean[0], mean[1], mean[2], s.cutoffs[id]}; break;
-    case 1: rows[k] = {cholesky[0], cholesky[1], cholesky[2], cholesky[3]}; break;
-    case 2: rows[k] = {cholesky[4], cholesky[5], color(0), color(1)}; break;
-    case 3: rows[k] = {color(2), color(3), color(4), color(5)}; break;
+    case 0:
+      rows[k] = {mean[0], mean[1], mean[2], s.cutoffs[id]};
+      break;
+    case 1:
+      rows[k] = {cholesky[0], cholesky[1], cholesky[2], cholesky[3]};
+      break;
+    case 2:
+      rows[k] = {cholesky[4], cholesky[5], color(0), color(1)};
+      break;
+    case 3:
+      rows[k] = {color(2), color(3), color(4), color(5)};
+      break;
   }
 }
 

@@ -1,5 +1,5 @@
-// Gaussians as a fit's kernels read them: 64 bytes each, in one place. Tiles ask for them in no order, and what counts then
-// is how many loads there are and how many sectors of memory they touch.
+// Gaussians as a fit's kernels read them: 64 bytes each, in one place. Tiles ask for them in no order, and what counts
+// then is how many loads there are and how many sectors of memory they touch.
 #pragma once
 
 #include "common.cuh"
@@ -38,7 +38,8 @@ inline Tensor new_rows(const Scene& s, const Tensor& like) {
   return torch::stable::new_empty(like, {s.n, kRowParts * 4}, ScalarType::Float);
 }
 
-// Writes the rows of all Gaussians, with kRowColors of their `channels` colours from channel `first` on; 0 past the last.
+// Writes the rows of all Gaussians, with kRowColors of their `channels` colours from channel `first` on; 0 past the
+// last.
 void pack_rows(const Scene& s, const float* colors, int channels, int first, float4* rows, cudaStream_t stream);
 
 }  // namespace garv

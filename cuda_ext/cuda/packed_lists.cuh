@@ -41,8 +41,8 @@ __global__ void __launch_bounds__(kVisitThreads) find_living_chunks(PackedScene 
 constexpr int kLoneThreads = 1024;
 
 // The same for a frame alone by one thread block, which also sets `zeroed` to 0: a launch less to wait for.
-__global__ void __launch_bounds__(kLoneThreads) find_chunks_of_frame(PackedScene s, BlockLists lists, int* zeroed,
-                                                                     int zeros) {
+__global__ void __launch_bounds__(kLoneThreads)
+    find_chunks_of_frame(PackedScene s, BlockLists lists, int* zeroed, int zeros) {
   allow_next_kernel();
   __shared__ int count;
   for (int k = threadIdx.x; k < zeros; k += kLoneThreads) zeroed[k] = 0;
@@ -129,8 +129,8 @@ __device__ __forceinline__ unsigned frames_alive(const PackedScene& s, int id, f
 
 inline __host__ __device__ int most_parts(int frames) { return (frames + kFewestFrames - 1) / kFewestFrames; }
 
-// A visit goes through its Gaussians' frames round after round. Where few chunks are alive, the frames of each are dealt
-// out to several visits, or most of the GPU would wait for a few long ones.
+// A visit goes through its Gaussians' frames round after round. Where few chunks are alive, the frames of each are
+// dealt out to several visits, or most of the GPU would wait for a few long ones.
 __device__ __forceinline__ int frames_per_visit(int frames, int chunks) {
   const int parts = min(max(1, kVisits / max(1, chunks)), most_parts(frames));
   return (frames + parts - 1) / parts;

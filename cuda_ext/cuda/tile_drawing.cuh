@@ -23,29 +23,19 @@ union Scratch {
   __device__ Scratch() {}
 };
 
-// Which tiles a thread block draws: a rectangle of a block's, each by a warp, or one of them by `parts` warps.
-struct Tiling {
-  int columns, rows, parts;
-
-  __host__ __device__ constexpr int warps() const { return columns * rows * parts; }
-};
-
-constexpr Tiling kWholeBlocks = {kTilesPerSide, kTilesPerSide, 1};
-constexpr Tiling kSharedTiles = {1, 1, kDrawWarps};
-
 // What a warp draws: every `parts`-th batch of its tile's Gaussians, from the `part`-th on.
 struct Place {
   int level, frame, block, tile, x, y;  // `tile` counts within the block; x and y are from the grid's corner
   int part, parts;
 
-  // Of the thread block at (column, row) of a launch with thread blocks for all of the grid's blocks.
-  __device__ __forceinline__ Place(const Grid& grid, int level, int frame, int column, int row, Tiling tiling)
+  // Of the thread block at (column, row) of a launch with a thread block for every block or, if shared, for every tile.
+  __device__ __forceinline__ Place(const Grid& grid, int level, int frame, int column, int row, bool shared)
       : level(level), frame(frame) {
-    const int warp = threadIdx.x / 32, one = tiling.parts == 1 ? warp : 0;
-    part = tiling.parts == 1 ? 0 : warp;
-    parts = tiling.parts;
-    const int tile_x = column * tiling.columns + one % tiling.columns;
-    const int tile_y = row * tiling.rows + one / tiling.columns;
+    const int warp = threadIdx.x / 32;
+    part = shared ? warp : 0;
+    parts = shared ? kDrawWarps : 1;
+    const int tile_x = shared ? column : column * kTilesPerSide + warp % kTilesPerSide;
+    const int tile_y = shared ? row : row * kTilesPerSide + warp / kTilesPerSide;
     tile = tile_y % kTilesPerSide * kTilesPerSide + tile_x % kTilesPerSide;
     block = tile_y / kTilesPerSide * grid.blocks_x + tile_x / kTilesPerSide;
     x = tile_x * kTileSize;

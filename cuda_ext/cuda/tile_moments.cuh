@@ -21,8 +21,8 @@ struct Staged {
   Exponent e;
 };
 
-// {1, x, y, x^2, xy, y^2} of every pixel about the tile's centre in units of kUnit, exact in half precision, as right-hand
-// sides of the products: a row of pixels each, two words a lane.
+// {1, x, y, x^2, xy, y^2} of every pixel about the tile's centre in units of kUnit, exact in half precision, as
+// right-hand sides of the products: a row of pixels each, two words a lane.
 struct Basis {
   uint2 rows[kTileSize][32];
 
@@ -62,8 +62,7 @@ struct LanePixels {
   __device__ __forceinline__ LanePixels(const Scene& s, const TileWork& work, const float* v_image, int channels,
                                         int first) {
     const int left = work.tile_x * kTileSize, top = work.tile_y * kTileSize;
-    const float* const corner =
-        v_image + ((int64_t(work.frame) * s.height + top) * s.width + left) * channels + first;
+    const float* const corner = v_image + ((int64_t(work.frame) * s.height + top) * s.width + left) * channels + first;
     const bool whole = left + kTileSize <= s.width && top + kTileSize <= s.height;
     const bool even = s.width % 2 == 0 && reinterpret_cast<uintptr_t>(v_image) % sizeof(float2) == 0;
     // One choice for all, so that all loads are under way at once.
@@ -100,7 +99,8 @@ struct TileMoments {
     for (int k = 0; k < LanePixels::kPairs * 2 * kChannels; ++k) {
       largest = fmaxf(largest, fabsf(read.v[k / (2 * kChannels)][k % (2 * kChannels)]));
     }
-    for (int offset = 16; offset > 0; offset /= 2) largest = fmaxf(largest, __shfl_xor_sync(kWholeWarp, largest, offset));
+    for (int offset = 16; offset > 0; offset /= 2)
+      largest = fmaxf(largest, __shfl_xor_sync(kWholeWarp, largest, offset));
     if (!(largest > 0.f)) return 0.f;
     const float scale = fminf(kLargestHalf / largest, kMostScale);
 #pragma unroll
@@ -165,11 +165,12 @@ struct TileMoments {
         const uint4 some = *reinterpret_cast<const uint4*>(pixel);
         const uint2 rest = *reinterpret_cast<const uint2*>(pixel + 4);
         const uint32_t v[kChannels * 2] = {some.x, some.y, some.z, some.w, rest.x, rest.y};
-        const uint32_t w[4] = {pair_of(columns[0], 0), pair_of(columns[1], 0), pair_of(columns[0], 2), pair_of(columns[1], 2)};
+        const uint32_t w[4] = {pair_of(columns[0], 0), pair_of(columns[1], 0), pair_of(columns[0], 2),
+                               pair_of(columns[1], 2)};
 #pragma unroll
         for (int c = 0; c < kChannels; ++c) {
-          const uint32_t weighted[4] = {multiply(w[0], v[c * 2]), multiply(w[1], v[c * 2]), multiply(w[2], v[c * 2 + 1]),
-                                        multiply(w[3], v[c * 2 + 1])};
+          const uint32_t weighted[4] = {multiply(w[0], v[c * 2]), multiply(w[1], v[c * 2]),
+                                        multiply(w[2], v[c * 2 + 1]), multiply(w[3], v[c * 2 + 1])};
           multiply_add(found[c], weighted, b.x, b.y);
         }
         if (row + 1 < start + kPerStart) {
