@@ -84,6 +84,7 @@ class Operations:
             for case, found in zip(("whole frames", "crop=", "after pre-discard"), times):
                 yield "crop", f"{case}, {count} a call", found, {"times_as_fast": times[0].median / found.median}
         yield "memory", "whole frames", None, self._memory(lambda: self.open(host.to(self.device)), 1)
+        yield "memory", "whole frames, as of a file", None, self._memory(lambda: self.open(host), 1)
         yield "memory", "after pre-discard", None, self._memory(lambda: self.decoder.cropped(box), 1)
 
     def line_scans(self) -> Iterator[tuple]:
