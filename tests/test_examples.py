@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from garv_gsplat import GarvFile, VideoDecoder, read_info
+from garv_gsplat.bench.timing import Patience
 from garv_gsplat.codec import truncate
 from tests import media
 
@@ -105,6 +106,41 @@ def test_measure(encoded, tmp_path):
     assert row["ms_ssim"] is None
     line = example("benchmarks/results_table").table([row])
     assert f"| clip, 64x48, 12 frames | `a command` | {row['device']} | 1.5 s | {row['bytes']:,} bytes |" in line
+
+
+def test_operations(tmp_path, capsys, device, monkeypatch):
+    operations = example("benchmarks/operations")
+    monkeypatch.setattr(operations, "PATIENCE", Patience(seconds=0.01))
+    output = tmp_path / "new" / "operations.json"
+    operations.main(output, scale=0.03, device=str(device))
+    facts = json.loads(output.read_text())
+    assert facts["machine"]["device_type"] == device.type
+    assert facts["scene"] == {"width": 58, "height": 32, "frames": 600, "num_gaussians": 900}
+    rows = {(row.pop("operation"), row.pop("case")): row for row in facts["rows"]}
+    assert len(rows) == len(facts["rows"])
+    scans, mixes = ("rows", "half rows", "columns"), ("one box", "a jumping gaze", "a moving region")
+    ways = ("whole frames", "crop=", "after pre-discard")
+    counts = (1, 32)  # one launch draws as many frames of this size
+    assert set(rows) == {
+        ("opening", "to a first frame"),
+        *(("pre-discard", case) for case in ("all frames", "32 frames")),
+        *(("crop", f"{way}, {count} a call") for way in ways for count in counts),
+        *(("memory", case) for case in ("whole frames", "whole frames, as of a file", "after pre-discard")),
+        *(("line scan", case) for case in scans),
+        *(("line scan, moving plane", case) for case in scans),
+        *(("mix", case) for case in (*mixes, "a gaze new each time")),
+        *(("frames of a mix", f"{count} a call") for count in counts),
+    }
+    for (operation, _), row in rows.items():
+        times = row.pop("seconds")
+        assert (times is None) == (operation == "memory")
+        assert times is None or 0 < times["lower_quartile"] <= times["median"] <= times["upper_quartile"]
+        for name, value in row.items():
+            assert value is None if name.endswith("_mb") and device.type == "cpu" else value > 0
+    assert rows["mix", "one box"]["boxes"] == 1 < rows["mix", "a jumping gaze"]["boxes"]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].startswith(f"{output}: {len(rows)} measurements on {facts['machine']['device']}; opening ")
+    assert len(lines) == len(rows) + 1
 
 
 def test_random_clips(encoded, capsys):
