@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import reduce
+from functools import partial, reduce
 from itertools import cycle, groupby, islice
 
 import numpy as np
@@ -15,7 +15,9 @@ from torch import Tensor
 from garv_gsplat.codec import rounded_motion
 from garv_gsplat.motion import unit_maps
 
-LINES = 540  # frames are looked at with at most so many
+# Frames are looked at with at most so many, and with fewer where too few corners follow: what is blurred or moves far
+# does so by fewer pixels there. Maps of more lines are nearer, so the first that are followed are taken.
+_LINES = (540, 270, 180)
 _CORNERS, _QUALITY, _APART = 1500, 0.005, 6  # that are tracked: how many, how good, pixels from one to the next
 _BACK_AGAIN = 0.5  # pixels: a corner tracked there and back must come nearer to where it was
 _FOLLOWS = 1.0  # pixel: so near comes a corner that follows the map
@@ -48,9 +50,12 @@ def estimate_motion(frames: Tensor, numbers: Sequence[int], count: int) -> tuple
     if len(frames) < 2:
         return None
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        grey = [*pool.map(_grey, frames.cpu())]
-        steps = [*pool.map(_step, grey, grey[1:])]
-        if np.mean([part for _, part in steps]) < _LEAST_FOLLOWING:
+        for lines in sorted({min(lines, frames.shape[1]) for lines in _LINES}, reverse=True):
+            grey = [*pool.map(partial(_grey, lines=lines), frames.cpu())]
+            steps = [*pool.map(_step, grey, grey[1:])]
+            if np.mean([part for _, part in steps]) >= _LEAST_FOLLOWING:
+                break
+        else:
             return None
         maps = _chained(_mended(steps, grey))
         if not _pays(grey, maps, pool):
@@ -65,15 +70,13 @@ def estimate_motion(frames: Tensor, numbers: Sequence[int], count: int) -> tuple
     return rounded_motion(np.stack(between, 1))
 
 
-def _grey(frame: Tensor) -> np.ndarray:
-    """A frame [H, W, C] as one channel of at most LINES lines, uint8."""
+def _grey(frame: Tensor, lines: int) -> np.ndarray:
+    """A frame [H, W, C] as one channel of so many lines, uint8."""
     import cv2
 
     image = frame.float().mean(2).round().to(torch.uint8).numpy()
     height, width = image.shape
-    if height <= LINES:
-        return image
-    return cv2.resize(image, (max(1, round(width * LINES / height)), LINES), interpolation=cv2.INTER_AREA)
+    return cv2.resize(image, (max(1, round(width * lines / height)), lines), interpolation=cv2.INTER_AREA)
 
 
 def _step(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray | None, float]:

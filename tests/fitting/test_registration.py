@@ -107,6 +107,15 @@ def noisy(frames: torch.Tensor, sigma: float) -> torch.Tensor:
     return (frames + sigma * noise).round().clamp(0, 255).to(torch.uint8)
 
 
+def test_what_few_corners_follow_is_looked_at_with_fewer_lines(monkeypatch):
+    """The largest corners of large noisy frames are the noise's; of fewer lines it is less than what moves."""
+    frames = F.interpolate(video("shake").permute(0, 3, 1, 2).float(), scale_factor=4, mode="bicubic")
+    frames = noisy(frames.permute(0, 2, 3, 1), 30)
+    assert errors(estimate_motion(frames, range(COUNT), COUNT), "shake").max() < 0.3
+    monkeypatch.setattr(registration, "_LINES", (540,))
+    assert estimate_motion(frames, range(COUNT), COUNT) is None
+
+
 @pytest.mark.parametrize("frames", [video("still"), noisy(video("still"), 10), noisy(torch.zeros(6, 60, 80, 3), 128)])
 def test_where_nothing_follows_there_is_no_motion(frames):
     assert estimate_motion(frames, range(len(frames)), len(frames)) is None
