@@ -61,6 +61,9 @@ class FitConfig:
     """size of the last steps, relative to the first (cosine)"""
     plateau_patience: int = 25
     """epochs without a lower loss before the steps are halved (plateau)"""
+    rate_weight: float = 0.35
+    """bits that Gaussians take are a part of the loss, at this share of what they are worth; 0 leaves them out (codecs
+    with steps that suit each Gaussian, log-cholesky, without denoise)"""
     tau: float = 1 / 255
     """a Gaussian is left out of a tile where its weight p(t) exp(-d/2) stays below this; 0 leaves out nothing"""
     parametrization: Parametrization = "log-cholesky"
@@ -107,6 +110,8 @@ class FitConfig:
             raise ValueError(f"final_lr is relative to the first steps, from 0 to 1, got {self.final_lr}")
         if self.plateau_patience < 0:
             raise ValueError(f"plateau_patience must not be negative, got {self.plateau_patience}")
+        if not 0 <= self.rate_weight < inf:
+            raise ValueError(f"rate_weight must be a number from 0 on, got {self.rate_weight}")
         if not 0 <= self.tau < 1:
             raise ValueError(f"tau must be in [0, 1), got {self.tau}")
         choices = {"schedule": Schedule, "parametrization": Parametrization, "codec": CodecName}
@@ -153,6 +158,7 @@ def _paper() -> Preset:
             relocations=0,
             warmup=20 / 2000,
             schedule="plateau",
+            rate_weight=0.0,
             tau=TAU_99_PERCENT,
             parametrization="gaussian-image",
             global_motion=False,

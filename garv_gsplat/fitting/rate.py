@@ -17,6 +17,7 @@ _SHARE_OF_GIVEN = 0.3  # where the number is given: 6 bits of each for 0.4 dB, a
 _ENERGY = math.pi**1.5  # squared sum of a Gaussian of energy 1; rounding each number by `step` costs step^2 / 12 of it
 _ANNEALED = 0.9  # the error of steps at full size is this much larger, relatively, than at the end
 _GAUSSIANS_PER_ERROR = 1.5  # an exponent: 1.5 times 10 % more Gaussians for 10 % less error
+_PRICED = 0.04, 0.24  # parts of the steps between which the price of bits in the loss grows to its full size
 _CHANGE = 0.85, 1.15  # of the number of Gaussians, at a time
 _DENOISING_START = 0.006  # Gaussians a pixel of every frame, where the noise decides; see docs/denoising.md
 
@@ -87,6 +88,21 @@ def best_step(config: FitConfig, info: VideoInfo, count: int, mean_squared_error
     share = ROUNDING_SHARE if config.num_gaussians is None else _SHARE_OF_GIVEN
     squared_error = mean_squared_error * info.pixels * info.channels
     return math.sqrt(share * squared_error * 12 / (numbers_of(info) * count * _ENERGY))
+
+
+def price_of(field: GaussianField, progress: float, factor: float) -> float:
+    """What log2(e) bits of a Gaussian cost at part `progress` of a fit, relative to the mean squared error at present.
+
+    Their worth is what `best_step` gives for them: twice the step takes a bit off each number, and adds four times the
+    error of rounding. factor: of the steps' size, which the error depends on.
+    """
+    config = field.config
+    if config.denoise or config.parametrization != "log-cholesky" or not find_codec(config.codec).has_step:
+        return 0.0
+    first, last = _PRICED
+    grown = min(max((progress - first) / (last - first), 0.0), 1.0)
+    worth = 2 * ROUNDING_SHARE / (numbers_of(field.info) * len(field) * (1 + _ANNEALED * factor))
+    return config.rate_weight * grown * worth
 
 
 def numbers_of(info: VideoInfo) -> int:

@@ -12,7 +12,8 @@ from garv_gsplat.fitting.config import FitConfig
 from garv_gsplat.fitting.denoising import whitening_gaussians
 from garv_gsplat.fitting.field import GaussianField
 from garv_gsplat.fitting.optimizer import GaussianAdam
-from garv_gsplat.fitting.rate import wanted_gaussians
+from garv_gsplat.fitting.rate import price_of, wanted_gaussians
+from garv_gsplat.fitting.rate_term import add_rate
 from garv_gsplat.fitting.relocation import relocate
 from garv_gsplat.fitting.seen import SeenFrames
 
@@ -29,7 +30,7 @@ def adam_for(config: FitConfig, params: list[Tensor]) -> GaussianAdam:
 
 
 class FitRecipe:
-    """Calls `before_step` and `after_step` around each step of a fit of `steps` steps."""
+    """Calls `before_step`, `after_backward` and `after_step` in each step of a fit of `steps` steps."""
 
     def __init__(self, field: GaussianField, steps: int, optimizer: GaussianAdam, seen: SeenFrames) -> None:
         """seen: what is fitted, on the field's device."""
@@ -38,7 +39,8 @@ class FitRecipe:
         self.plateau = Plateau(config.plateau_patience, epoch=math.ceil(len(seen) / config.batch_frames))
         self._rates = torch.tensor(config.learning_rates(field.info.channels)).to(field.attributes)
         self._loss: Tensor | None = None
-        self._now = torch.zeros_like(self._rates)  # read where it lies by a step that was recorded
+        # Both are read where they lie by a step that was recorded.
+        self._now, self._price = torch.zeros_like(self._rates), self._rates.new_zeros(())
 
     def before_step(self, step: int) -> None:
         """Set the optimizer's step sizes, and move Gaussians when it is time."""
@@ -47,6 +49,13 @@ class FitRecipe:
             group["lr"] = self._now
         if self.relocates(step):
             relocate(self.field, self.optimizer, self.seen, step, self.config.relocated, self._wanted(step))
+        if self._loss is not None:
+            torch.mul(self._loss, price_of(self.field, step / self.steps, self.factor(step)), out=self._price)
+
+    def after_backward(self, batch_frames: int) -> None:
+        """Add what bits cost to the gradients of a step that sees so many frames."""
+        if self.config.rate_weight:
+            add_rate(self.field.attributes, self._price, self.field.info.frames, batch_frames, self.config.tau)
 
     def after_step(self, loss: Tensor) -> None:
         """Count the loss (a scalar tensor), which is read when it is needed."""

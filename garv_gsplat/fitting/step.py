@@ -37,6 +37,7 @@ class FitStep:
         optimizer.zero_grad(set_to_none=True)
         loss = l2(field(self._seen.times[batch]), self._seen.frames[batch])
         loss.backward()
+        self._recipe.after_backward(len(batch))
         optimizer.step()
         field.project()
         return loss.detach()
