@@ -97,8 +97,10 @@ def price_of(field: GaussianField, progress: float, factor: float) -> float:
     error of rounding. factor: of the steps' size, which the error depends on.
     """
     config = field.config
-    if config.denoise or config.parametrization != "log-cholesky" or not find_codec(config.codec).has_step:
-        return 0.0
+    if config.num_gaussians is not None or config.denoise:
+        return 0.0  # what is asked for is no rate, and many Gaussians fade out of the file where bits cost
+    if config.parametrization != "log-cholesky" or not find_codec(config.codec).has_step:
+        return 0.0  # bits do not depend on the energy, or attributes are not what `add_rate` takes
     first, last = _PRICED
     grown = min(max((progress - first) / (last - first), 0.0), 1.0)
     worth = 2 * ROUNDING_SHARE / (numbers_of(field.info) * len(field) * (1 + _ANNEALED * factor))

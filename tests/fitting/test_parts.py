@@ -52,6 +52,7 @@ def recipe_of(field: GaussianField, steps: int) -> FitRecipe:
         ({"bpp": math.nan}, "bpp must be a positive number"),
         ({"lr_means": math.inf}, "lr_means must be a number from 0 on"),
         ({"betas": (0.9, 1.0)}, "betas must be from 0 to below 1"),
+        ({"rate_weight": -1.0}, "rate_weight must be a number from 0 on"),
         ({"size": 0}, "size must be at least 1 byte"),
         ({"psnr": -1.0}, "psnr must be a positive number"),
         ({"psnr": 30.0, "num_gaussians": 5}, "size, psnr, num_gaussians and denoise each decide .*: give one"),
