@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from garv_gsplat import codec
-from garv_gsplat.fitting import FitConfig, GaussianField
+from garv_gsplat.fitting import FitConfig, GaussianField, fit
 from garv_gsplat.fitting.rate import price_of
 from garv_gsplat.fitting.rate_term import add_rate
-from garv_gsplat.gaussians import VideoGaussians
+from garv_gsplat.gaussians import VideoGaussians, energies
 from garv_gsplat.volume import VideoInfo
 from tests.codec.samples import fitted_like
+from tests.media import pattern
 
 INFO = VideoInfo(320, 180, 48)
 
@@ -71,3 +72,13 @@ def test_the_price_grows_and_is_nothing_where_bits_do_not_count():
         assert price_of(GaussianField(FitConfig(**settings), INFO, 100), 1.0, factor=0.0) == 0
     image = FitConfig(parametrization="gaussian-image")
     assert price_of(GaussianField(image, INFO, 100), 1.0, factor=0.0) == 0
+
+
+def test_a_fit_by_rate_has_less_energy(device):
+    frames = torch.as_tensor(pattern(8, 96, 64, seed=0))
+    means = []
+    for weight in (0.0, 0.35):
+        config = FitConfig(bpp=0.6, batch_frames=4, relocations=0, rate_weight=weight)
+        fitted = fit(frames, config, steps=200, device=device).gaussians
+        means.append(energies(fitted.in_pixels()[1], fitted.colors, fitted.info).log2().mean().item())
+    assert means[1] < means[0] - 0.25
