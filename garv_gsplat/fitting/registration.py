@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial, reduce
 from itertools import cycle, groupby, islice
 
@@ -49,9 +50,10 @@ def estimate_motion(frames: Tensor, numbers: Sequence[int], count: int) -> tuple
     """
     if len(frames) < 2:
         return None
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    shown = frames.cpu().numpy()
+    with _one_thread_a_call(), ThreadPoolExecutor(os.cpu_count()) as pool:
         for lines in sorted({min(lines, frames.shape[1]) for lines in _LINES}, reverse=True):
-            grey = [*pool.map(partial(_grey, lines=lines), frames.cpu())]
+            grey = [*pool.map(partial(_grey, lines=lines), shown)]
             steps = [*pool.map(_step, grey, grey[1:])]
             if np.mean([part for _, part in steps]) >= _LEAST_FOLLOWING:
                 break
@@ -70,12 +72,25 @@ def estimate_motion(frames: Tensor, numbers: Sequence[int], count: int) -> tuple
     return rounded_motion(np.stack(between, 1))
 
 
-def _grey(frame: Tensor, lines: int) -> np.ndarray:
+@contextmanager
+def _one_thread_a_call() -> Iterator[None]:
+    """Keep OpenCV from starting threads of its own within each thread of the pool; torch would do so, too."""
+    import cv2
+
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
+
+
+def _grey(frame: np.ndarray, lines: int) -> np.ndarray:
     """A frame [H, W, C] as one channel of so many lines, uint8."""
     import cv2
 
-    image = frame.float().mean(2).round().to(torch.uint8).numpy()
-    height, width = image.shape
+    height, width, channels = frame.shape
+    image = cv2.transform(frame, np.full((1, channels), 1 / channels))
     return cv2.resize(image, (max(1, round(width * lines / height)), lines), interpolation=cv2.INTER_AREA)
 
 
