@@ -132,9 +132,9 @@ def mix(high: VideoGaussians, low: VideoGaussians, region: Region, feather: floa
     different videos, and a feather that is not positive.
     """
     check_one_video([high.info, low.info])
-    spread = spread_of(high)
-    inside = weights_in(region, high, spread, feather)
-    outside = 1 - weights_in(region, low, spread, feather)
+    spread, boxes = spread_of(high), _boxes_of(region, high.means)
+    inside = _weights_in(boxes, high, spread, feather)
+    outside = 1 - _weights_in(boxes, low, spread, feather)
     return VideoGaussians(*ops.join_weighted(_tensors(high), inside, _tensors(low), outside), high.info)
 
 
@@ -145,12 +145,21 @@ def weights_in(region: Region, gaussians: VideoGaussians, spread: Tensor, feathe
     spread: what distances are measured by, along x, y and t [3]; `spread_of` the encoding that is drawn inside. Those
     of much wider Gaussians, which reach in from further away, are measured by their own.
     """
+    return _weights_in(_boxes_of(region, gaussians.means), gaussians, spread, feather)
+
+
+def _boxes_of(region: Region, like: Tensor) -> Tensor:
+    """The region's boxes as columns, of the dtype and on the device of a tensor."""
+    boxes = region.columns.to(like.dtype)
+    # Not pinned, uploading them would wait for the device.
+    return boxes.pin_memory().to(like.device, non_blocking=True) if like.is_cuda else boxes
+
+
+def _weights_in(boxes: Tensor, gaussians: VideoGaussians, spread: Tensor, feather: float) -> Tensor:
+    """`weights_in` by boxes as columns."""
     if not feather > 0:
         raise ValueError(f"feather must be a positive number of standard deviations, got {feather}")
     means, cholesky = _as_seen(gaussians)
-    boxes = region.columns.to(means.dtype)
-    if means.is_cuda:  # or uploading them would wait for the device
-        boxes = boxes.pin_memory().to(means.device, non_blocking=True)
     return ops.region_weights(means, cholesky, boxes, spread, 1 / _WIDE, feather)
 
 

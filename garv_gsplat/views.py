@@ -6,6 +6,7 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
+from functools import cached_property
 from typing import Any, TypeVar
 
 import torch
@@ -74,11 +75,14 @@ class Views:
         self._on_device: tuple[VideoGaussians | None, VideoGaussians | None] = (None, None)
         self._plane_budget = PairBudget()
         self._lock = threading.RLock()
-        # Times live on the device: uploading an index per call would wait for the frames before.
-        most = max(self.info.frames, *_size(self.info))
-        self._centers = torch.arange(most, device=device, dtype=torch.float32) + 0.5  # of frames, rows and columns
         # A view that shows everything, and what it takes of each frame.
         self._one_by_one: tuple[FrameView, list[tuple[Tensor, Tensor | None]]] | None = None
+
+    @cached_property
+    def _centers(self) -> Tensor:
+        """Of frames, rows and columns, on the device: uploading an index per call would wait for the frames before."""
+        most = max(self.info.frames, *_size(self.info))
+        return torch.arange(most, device=self._device, dtype=torch.float32) + 0.5
 
     def frame(self, number: int) -> Tensor:
         """Frame `number` [height, width, C], uint8: what `draw` gives, with next to nothing to do before its launch."""
@@ -146,7 +150,8 @@ class Views:
             volumes = pack_channels(view.means, view.cholesky, view.colors, self._tau, view.maps)
             packed.append([volume.to(self._device) for volume in volumes])
         joined = packed[0] if len(packed) == 1 else [join_volumes(parts) for parts in zip(*packed)]
-        if self._device.type == "cuda":  # or other threads would draw on their streams what is not there yet
+        centers = self._centers  # made before they are waited for
+        if centers.is_cuda:  # or other threads would draw on their streams what is not there yet
             torch.cuda.current_stream(self._device).synchronize()
         return joined
 
