@@ -143,6 +143,22 @@ def test_operations(tmp_path, capsys, device, monkeypatch):
     assert len(lines) == len(rows) + 1
 
 
+@pytest.mark.cuda
+def test_memory(tmp_path, capsys):
+    output = tmp_path / "memory.json"
+    example("benchmarks/memory").main(output, num_gaussians=20_000)
+    facts = json.loads(output.read_text())
+    assert facts["num_gaussians"] == 20_000 and facts["machine"]["device_type"] == "cuda"
+    assert facts["tensors_mb"] > 0 and facts["context_mb"] > 0  # the process of the tests may keep enough already
+    assert capsys.readouterr().out.startswith(f"{output}: 20,000 Gaussians, ")
+
+
+def test_memory_needs_a_gpu(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SystemExit, match="torch sees none"):
+        example("benchmarks/memory").main(tmp_path / "memory.json")
+
+
 def test_random_clips(encoded, capsys):
     random_clips = example("05_random_clips")
     options = {"frames": 3, "size": 16, "batch": 2, "steps": 2}

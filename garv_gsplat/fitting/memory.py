@@ -15,8 +15,8 @@ from garv_gsplat.volume import VideoInfo
 
 _NUMBERS = 9  # floats of a Gaussian's geometry
 # Float arrays as large as the parameters: values, gradients, two moments of Adam, rounded values with two steps of the
-# transforms on the way, packed gradients.
-_PARAMETER_COPIES = 8
+# transforms on the way, packed gradients, rows for the kernels, what bits add to the gradients.
+_PARAMETER_COPIES = 11
 # Likewise as large as a batch of images: images, difference, gradient, the CPU kernels' planar copy; and what
 # allocators keep of them from step to step, with which a CPU fit has been seen to take 5.3.
 _IMAGE_COPIES = 7

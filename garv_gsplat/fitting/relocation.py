@@ -108,6 +108,9 @@ def _blur(images: Tensor, sigma: float) -> Tensor:
     radius = math.ceil(3 * sigma)
     kernel = torch.exp(-0.5 * (torch.arange(-radius, radius + 1, device=images.device) / sigma) ** 2)
     kernel = kernel / kernel.sum()
-    planes = images.flatten(0, 1)[:, None]
-    rows = torch.nn.functional.conv2d(planes, kernel.view(1, 1, 1, -1), padding=(0, radius))
-    return torch.nn.functional.conv2d(rows, kernel.view(1, 1, -1, 1), padding=(radius, 0)).view_as(images)
+    planes = images.flatten(0, 1)[None]
+    groups = planes.shape[1]  # a plane each: one after the other they take the CPU ten times as long
+    kernels = kernel.expand(groups, 1, 1, -1)
+    rows = torch.nn.functional.conv2d(planes, kernels, padding=(0, radius), groups=groups)
+    columns = kernels.transpose(2, 3)
+    return torch.nn.functional.conv2d(rows, columns, padding=(radius, 0), groups=groups).view_as(images)
