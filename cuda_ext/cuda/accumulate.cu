@@ -60,7 +60,7 @@ struct ScaledSums {
 // What one warp needs beside its registers, of which there are too few to keep its work in them, too.
 template <int C>
 struct Scratch {
-  union {
+  union {  // so that nothing is made in shared memory before a warp does it
     TileWork work;
   };
   union {  // at different times
@@ -129,8 +129,6 @@ Tensor accumulate(const Tensor& means, const Tensor& cholesky, const Tensor& col
   const Scene s = make_scene(means, cholesky, cutoffs, times, motion, width, height);
   const TileLists lists = make_lists(s, isect_offsets, flatten_ids);
   const int channels = channels_of(s, colors);
-  STD_TORCH_CHECK(width * channels <= INT32_MAX, "a row of the image must have at most 2^31 numbers, got ", width,
-                  " pixels of ", channels, " channels");
   const DeviceGuard guard(means.get_device_index());
   const int64_t tiles = s.frames * s.tiles();
   if (s.n == 0 || tiles == 0) return torch::stable::new_zeros(colors, {s.frames, height, width, channels});

@@ -26,8 +26,7 @@ __device__ __forceinline__ void wait_for_last_kernel() {
 
 // Whether the kernels that run here were compiled with the wait; the device alone does not tell. All are compiled for
 // the same devices, so that one of them tells for all, once for each device.
-template <typename Kernel>
-bool can_chain(Kernel* kernel) {
+inline bool can_chain(const void* kernel) {
   constexpr int kMostDevices = 64;
   static std::array<std::atomic<int>, kMostDevices> known;  // 0 before it is asked for, then 1 for no and 2 for yes
   int device = 0;
@@ -52,7 +51,7 @@ void launch_after(cudaStream_t stream, void (*kernel)(Parameters...), dim3 grid,
   config.blockDim = dim3(threads);
   config.stream = stream;
   config.attrs = &attribute;
-  config.numAttrs = can_chain(kernel) ? 1 : 0;
+  config.numAttrs = can_chain(reinterpret_cast<const void*>(kernel)) ? 1 : 0;
   STD_CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, Parameters(arguments)...));
 }
 

@@ -66,8 +66,10 @@ inline Scene make_scene(const Tensor& means, const Tensor& cholesky, const Tenso
   check_tensor(times, ScalarType::Float, {frames}, "times");
   check_tensor(motion, ScalarType::Float, {motion.size(0) == 0 ? 0 : frames, 6}, "motion");
   STD_TORCH_CHECK(n <= INT32_MAX - kTileSize, "at most 2^31 Gaussians, got ", n);
-  STD_TORCH_CHECK(width >= 1 && height >= 1 && width <= INT32_MAX - kTileSize && height <= INT32_MAX - kTileSize,
-                  "cannot draw an image of ", width, "x", height, " pixels");
+  // Kernels count the numbers of a row of tiles in 32 bits.
+  constexpr int64_t kWidest = INT32_MAX / (kTileSize * kMaxChannels);
+  STD_TORCH_CHECK(width >= 1 && height >= 1 && width <= kWidest && height <= INT32_MAX - kTileSize,
+                  "cannot draw an image of ", width, "x", height, " pixels; at most ", kWidest, " wide");
   Scene s;
   s.means = static_cast<const float*>(means.const_data_ptr());
   s.cholesky = static_cast<const float*>(cholesky.const_data_ptr());
@@ -114,18 +116,18 @@ struct ReachingSlice {
   float reach;
 };
 
-// In the plane that the Gaussians lie in.
-__device__ __forceinline__ Slice<float> slice_in_plane(const Scene& s, int id, int frame) {
-  return slice_at(s.means + int64_t(id) * 3, s.cholesky + int64_t(id) * 6, s.times[frame]);
+// Of a slice in the plane that the Gaussians lie in, as a frame sees it.
+__device__ __forceinline__ ReachingSlice reaching(const Scene& s, int frame, const Slice<float>& slice, float cutoff) {
+  ReachingSlice r;
+  r.slice = s.motion == nullptr ? slice : seen_through(s.motion[frame], slice);
+  r.conic = conic_of(r.slice);
+  r.reach = cutoff - slice.u * slice.u;
+  return r;
 }
 
 __device__ __forceinline__ ReachingSlice load_slice(const Scene& s, int id, int frame) {
-  ReachingSlice r;
-  r.slice = slice_in_plane(s, id, frame);
-  if (s.motion != nullptr) r.slice = seen_through(s.motion[frame], r.slice);
-  r.conic = conic_of(r.slice);
-  r.reach = s.cutoffs[id] - r.slice.u * r.slice.u;
-  return r;
+  const Slice<float> slice = slice_at(s.means + int64_t(id) * 3, s.cholesky + int64_t(id) * 6, s.times[frame]);
+  return reaching(s, frame, slice, s.cutoffs[id]);
 }
 
 // The Gaussians of one tile, wherever they are known from: from the tile's list or, where the list did not fit into

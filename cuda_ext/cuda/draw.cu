@@ -12,9 +12,6 @@ constexpr int kBlocksPerProcessor = 7;  // as many as the registers allow
 // With fewer coarse tiles than this, all warps of a thread block share one: a few long lists would keep all others
 // waiting.
 constexpr int64_t kFewTiles = 2048;
-// With fewer blocks than this, thread blocks of the image have two tiles instead of four, so that the last of them
-// leave less of the GPU idle.
-constexpr int64_t kFewBlocks = 4096;
 
 struct CoarseLevels {
   CoarseLevel levels[kMaxLevels];  // the first is not used: the finest level is the image

@@ -19,12 +19,7 @@ struct GaussianRow {
   }
 
   __device__ __forceinline__ ReachingSlice slice(const Scene& s, int frame) const {
-    ReachingSlice r;
-    r.slice = slice_at(mean, cholesky, s.times[frame]);
-    if (s.motion != nullptr) r.slice = seen_through(s.motion[frame], r.slice);
-    r.conic = conic_of(r.slice);
-    r.reach = cutoff - r.slice.u * r.slice.u;
-    return r;
+    return reaching(s, frame, slice_at(mean, cholesky, s.times[frame]), cutoff);
   }
 };
 

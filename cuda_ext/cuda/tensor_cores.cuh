@@ -13,7 +13,6 @@
 namespace garv {
 
 constexpr unsigned kWholeWarp = 0xffffffffu;
-constexpr int kProductColumns = 8;
 
 __device__ __forceinline__ uint32_t as_word(__half2 h) { return *reinterpret_cast<const uint32_t*>(&h); }
 

@@ -115,7 +115,7 @@ def _variants(target: Target, settings: Settings) -> dict[tuple[str, str], tuple
         ("eq. 3, slices, no cull", "kernels"): (0.0, _kernels(everywhere)),
         ("+ frame-wise cull", "kernels"): (tau, _active_only(view, everywhere)),
         ("+ tile-wise cull", "kernels"): (tau, _kernels(view)),
-        ("+ levels, half precision (what decoding ships)", "kernels"): (settings.tau, _packed(view, settings.tau)),
+        ("+ levels, packed (what decoding ships)", "kernels"): (settings.tau, _packed(view, settings.tau)),
     }
 
 

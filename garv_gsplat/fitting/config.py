@@ -62,8 +62,8 @@ class FitConfig:
     plateau_patience: int = 25
     """epochs without a lower loss before the steps are halved (plateau)"""
     rate_weight: float = 0.35
-    """bits that Gaussians take are a part of the loss, at this share of what they are worth; 0 leaves them out (rans
-    and log-cholesky, for a rate or a quality that is asked for)"""
+    """bits that Gaussians take are a part of the loss, at this share of what they are worth; 0 leaves them out (rans,
+    log-cholesky and cosine, for a rate or a quality that is asked for)"""
     tau: float = 1 / 255
     """a Gaussian is left out of a tile where its weight p(t) exp(-d/2) stays below this; 0 leaves out nothing"""
     parametrization: Parametrization = "log-cholesky"

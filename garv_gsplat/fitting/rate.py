@@ -93,14 +93,16 @@ def best_step(config: FitConfig, info: VideoInfo, count: int, mean_squared_error
 def price_of(field: GaussianField, progress: float, factor: float) -> float:
     """What log2(e) bits of a Gaussian cost at part `progress` of a fit, relative to the mean squared error at present.
 
-    Their worth is what `best_step` gives for them: twice the step takes a bit off each number, and adds four times the
-    error of rounding. factor: of the steps' size, which the error depends on.
+    Their worth is what `best_step` gives for them: twice the step takes a bit off each number, and makes the error of
+    rounding four times as large. factor: of the steps' size, which the error depends on.
     """
     config = field.config
     if config.num_gaussians is not None or config.denoise:
         return 0.0  # what is asked for is no rate, and many Gaussians fade out of the file where bits cost
     if config.parametrization != "log-cholesky" or not find_codec(config.codec).has_step:
         return 0.0  # bits do not depend on the energy, or attributes are not what `add_rate` takes
+    if config.schedule == "plateau":
+        return 0.0  # which waits for the squared error to fall, and that may rise as bits are saved
     first, last = _PRICED
     grown = min(max((progress - first) / (last - first), 0.0), 1.0)
     worth = 2 * ROUNDING_SHARE / (numbers_of(field.info) * len(field) * (1 + _ANNEALED * factor))

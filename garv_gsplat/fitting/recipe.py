@@ -39,6 +39,7 @@ class FitRecipe:
         self.plateau = Plateau(config.plateau_patience, epoch=math.ceil(len(seen) / config.batch_frames))
         self._rates = torch.tensor(config.learning_rates(field.info.channels)).to(field.attributes)
         self._loss: Tensor | None = None
+        self._priced = price_of(field, progress=1.0, factor=0.0) > 0
         # Both are read where they lie by a step that was recorded.
         self._now, self._price = torch.zeros_like(self._rates), self._rates.new_zeros(())
 
@@ -49,12 +50,12 @@ class FitRecipe:
             group["lr"] = self._now
         if self.relocates(step):
             relocate(self.field, self.optimizer, self.seen, step, self.config.relocated, self._wanted(step))
-        if self._loss is not None:
+        if self._priced and self._loss is not None:
             torch.mul(self._loss, price_of(self.field, step / self.steps, self.factor(step)), out=self._price)
 
     def after_backward(self, batch_frames: int) -> None:
         """Add what bits cost to the gradients of a step that sees so many frames."""
-        if self.config.rate_weight:
+        if self._priced:
             add_rate(self.field.attributes, self._price, self.field.info.frames, batch_frames, self.config.tau)
 
     def after_step(self, loss: Tensor) -> None:

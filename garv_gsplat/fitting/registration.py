@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -72,17 +73,21 @@ def estimate_motion(frames: Tensor, numbers: Sequence[int], count: int) -> tuple
     return rounded_motion(np.stack(between, 1))
 
 
+_ONE_AT_A_TIME = threading.Lock()  # OpenCV has one number of threads for the whole process
+
+
 @contextmanager
 def _one_thread_a_call() -> Iterator[None]:
     """Keep OpenCV from starting threads of its own within each thread of the pool; torch would do so, too."""
     import cv2
 
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)
+    with _ONE_AT_A_TIME:
+        before = cv2.getNumThreads()
+        cv2.setNumThreads(1)
+        try:
+            yield
+        finally:
+            cv2.setNumThreads(before)
 
 
 def _grey(frame: np.ndarray, lines: int) -> np.ndarray:

@@ -200,8 +200,9 @@ def draw(
 
     Returns images [B, height, width, channels], uint8 (255 x rounded, clamped) or float32. `missing` becomes the length
     of the longest list of 32x32 samples that passed `room`, and stays as it is if none did; such a list makes the
-    launch slower, not wrong. With a room of 0 lists are only measured, and the images are empty. CUDA rounds weights to
-    half precision. Not differentiable.
+    launch slower, not wrong. CUDA writes it when the launch comes to it, so its memory must live until then. With a
+    room of 0 lists are only measured, `missing` is written in any case, and the images are empty. CUDA rounds weights
+    to half precision. Not differentiable.
     """
     if dtype not in (torch.uint8, torch.float32):
         raise ValueError(f"dtype must be torch.uint8 or torch.float32, got {dtype}")

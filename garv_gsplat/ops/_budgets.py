@@ -145,7 +145,7 @@ class _Arriving:
         self._under_way = False
         self._lock = threading.Lock()
 
-    def send(self, number: Tensor, scale: float = 1.0) -> None:
+    def send(self, number: Tensor, scale: float) -> None:
         with self._lock:
             self._send(number, scale)
 
