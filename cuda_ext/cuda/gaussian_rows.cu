@@ -1,3 +1,4 @@
+// Packs the rows that a fit's forward and backward read; gaussian_rows.cuh says why there are rows.
 #include "gaussian_rows.cuh"
 
 namespace garv {

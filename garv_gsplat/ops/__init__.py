@@ -132,9 +132,9 @@ def accumulate(
     Differentiable in means, cholesky and colors. The CPU's kernels skip the part of a tile where a Gaussian's weight is
     below 2^-24 of its peak. CUDA takes weights and colours in half precision, colours relative to each Gaussian's
     largest, so that they may have any size: an image is off by 1e-4 of its largest pixel, at worst by 2e-3. Gradients
-    take weights in half precision, rounded once for all of a pair's sums, which costs 5e-4 relative. On CUDA the order
-    of the sums changes from run to run, and with it some of these roundings and the last bits of gradients, unless
-    `torch.use_deterministic_algorithms(True)` was called before the lists were made.
+    take weights, those of pixels and the products of both in half precision, rounded once for all of a pair's sums,
+    which costs 5e-4 relative. On CUDA the order of the sums changes from run to run, and with it some roundings and the
+    last bits of gradients, unless `torch.use_deterministic_algorithms(True)` was called before the lists were made.
     """
     _check_geometry(means, cholesky, cutoffs, times, width, height)
     if colors.ndim != 2 or len(colors) != len(means) or not 1 <= colors.shape[1] <= 8:
