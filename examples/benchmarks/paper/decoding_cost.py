@@ -11,7 +11,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import ClassVar
 
-from experiment import UVG, Clip, Experiment, Figure, Row, bits_per_pixel, by_clip, drain, main
+from experiment import UVG, Clip, Experiment, Figure, Row, bits_per_pixel, by_clip, drain, fit_seconds, main
 
 import garv_gsplat as garv
 from garv_gsplat.measuring import compare
@@ -34,6 +34,7 @@ class DecodingCost(Experiment):
     columns: ClassVar[dict[str, tuple[str, str]]] = {
         "bpp": ("bpp", ".3f"),
         "psnr": ("PSNR, dB", ".2f"),
+        "fit_seconds": ("fit, s", ".0f"),
         "alone_fps": ("one by one, frames/s", ".0f"),
         "batched_fps": ("batched, frames/s", ".0f"),
         "alone_mb": ("memory one by one, MB", ".0f"),
@@ -58,6 +59,7 @@ class DecodingCost(Experiment):
             "bpp": bits_per_pixel(path),
             "num_gaussians": decoder.num_gaussians,
             "psnr": compare(path, clip.video.frames, self.where).psnr.mean().item(),
+            "fit_seconds": fit_seconds(path),
             "alone_fps": 1 / self.seconds(lambda: decoder[next(frames)]),
             "batched_fps": count / self.seconds(lambda: drain(decoder.frames())),
             "alone_mb": self.memory(lambda: garv.VideoDecoder(path, device=self.where)[0]),

@@ -13,6 +13,7 @@ import inspect
 import json
 import shlex
 import statistics
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -123,7 +124,7 @@ class Experiment:
         """The clip's .garv of a rate, fitted with the library's defaults where it is not there yet.
 
         frames: others to fit in place of the clip's [T, H, W, C] uint8; config: other settings than the defaults, but
-        for the rate; `variant` is what tells the files of either apart.
+        for the rate; `variant` is what tells the files of either apart. `fit_seconds` tells how long it took.
         Raises KeyboardInterrupt where Ctrl-C ended the fit early, which is nothing to measure.
         """
         info = clip.video.info if frames is None else replace(clip.video.info, frames=len(frames), timestamps=None)
@@ -136,11 +137,14 @@ class Experiment:
                 self.note(f"{label} at {bpp:g} bpp: step {state.step} of {steps}, {state.psnr:.2f} dB")
 
             video = garv.Video(clip.video.frames if frames is None else frames, info)
+            start = time.perf_counter()
             fitted = garv.fit(
                 video, replace(config or garv.FitConfig(), bpp=bpp), steps=steps, device=self.where, progress=show
             )
+            seconds = time.perf_counter() - start
             if fitted.interrupted:
                 raise KeyboardInterrupt
+            _note_made(path, {"fit_seconds": seconds})
             garv.save(path, fitted.data)
         self.note(f"{label} at {bpp:g} bpp: measuring")
         return path
@@ -148,17 +152,15 @@ class Experiment:
     def baseline(self, clip: Clip, encoder: str, bpp: float, preset: str = "medium") -> tuple[Path, Row]:
         """The clip by one of `comparing.ENCODERS` at a rate, made where it is not there yet, and how it was made."""
         path = self.output / f"{clip.path.stem}_{encoder}_{preset}_{bpp:g}bpp.mp4"
-        made_by = path.with_suffix(".made.json")
-        if not made_by.exists():
+        if not _made(path).exists():
 
             def show(crf: float) -> None:
                 self.note(f"{clip.path.stem} at {bpp:g} bpp: {encoder} with crf {crf:g}")
 
             made = encode_baseline(clip, encoder, bpp, path, preset=preset, on_trial=show)
-            with whole_file(made_by) as part:
-                part.write_text(json.dumps(asdict(made)))
+            _note_made(path, asdict(made))
         self.note(f"{clip.path.stem} at {bpp:g} bpp: measuring {encoder}")
-        return path, json.loads(made_by.read_text())
+        return path, json.loads(_made(path).read_text())
 
     def seconds(self, work: Callable[[], object], device: torch.device | None = None) -> float:
         """Seconds that a call takes, from the call until its result is there: the median of many, after a warm-up.
@@ -227,6 +229,11 @@ def bits_per_pixel(path: Path) -> float:
         return file.bits_per_pixel
 
 
+def fit_seconds(path: Path) -> float:
+    """Of a .garv that `Experiment.encode` made: from frames in memory to the file's bytes."""
+    return json.loads(_made(path).read_text())["fit_seconds"]
+
+
 def by_clip(rows: Iterable[Row]) -> dict[str, list[Row]]:
     """The rows of every clip."""
     groups: dict[str, list[Row]] = {}
@@ -239,6 +246,16 @@ def mean(rows: Sequence[Row], key: str) -> float | None:
     """Mean over rows; None where one has none."""
     values = [row[key] for row in rows]
     return None if None in values else statistics.mean(values)
+
+
+def _made(path: Path) -> Path:
+    """Where it is written how a file was made."""
+    return path.with_suffix(".made.json")
+
+
+def _note_made(path: Path, facts: Row) -> None:
+    with whole_file(_made(path)) as part:
+        part.write_text(json.dumps(facts))
 
 
 def _size(clip: Clip) -> Row:
