@@ -26,7 +26,7 @@ ABOVE = 0.1  # dB that a file may be better than it is asked for
 _TRIES = 8
 _ITERATIONS = 6  # of the colours; more gain nothing
 _FRAMES_AT_ONCE = 4
-_STEPS = (0.02, 4.0)
+_STEPS = (0.001, 4.0)  # far beyond what videos take at either end
 _OF_FITTED_NOISE = 0.25  # the error that rounding goes by, where noise is left out: all of it costs 0.15 dB more
 _DB_PER_DOUBLING = 1.5  # of the step, about
 
@@ -48,7 +48,7 @@ def _finish_by_step(field: GaussianField, seen: SeenFrames, mean_squared_error: 
     error = mean_squared_error
     if config.denoise:  # what is left is noise, which the file is not to come near to
         error = _OF_FITTED_NOISE * fitted_noise(field, mean_squared_error)
-    step = min(max(best_step(config, field.info, len(field), error), _STEPS[0]), _STEPS[1])
+    step = _bounded(best_step(config, field.info, len(field), error))
     tried: list[tuple[float, float]] = []  # logarithms of steps, and how much too large or too good the file was
     files = []
     for _ in range(_TRIES):
@@ -57,11 +57,15 @@ def _finish_by_step(field: GaussianField, seen: SeenFrames, mean_squared_error: 
             return files[-1]
         missed = _too_good(files[-1], seen, config) if config.psnr else _too_large(files[-1], field)
         tried.append((math.log2(step), missed.by))
-        if abs(missed.by) <= missed.allowed:
+        before, step = step, _bounded(2 ** _next(tried, missed.slope))
+        if abs(missed.by) <= missed.allowed or step == before:
             break
-        step = min(max(2 ** _next(tried, missed.slope), _STEPS[0]), _STEPS[1])
     nearest = min(range(len(files)), key=lambda k: abs(tried[k][1]))
     return files[nearest]
+
+
+def _bounded(step: float) -> float:
+    return min(max(step, _STEPS[0]), _STEPS[1])
 
 
 def _finish_by_number(field: GaussianField, seen: SeenFrames) -> bytes:

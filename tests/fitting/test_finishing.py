@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from garv_gsplat import codec, metrics
-from garv_gsplat.fitting import FitConfig, GaussianField, finish, fit, seen_frames
+from garv_gsplat.fitting import FitConfig, GaussianField, finish, finishing, fit, seen_frames
 from garv_gsplat.fitting.finishing import ABOVE, LEAST
 from garv_gsplat.fitting.losses import l2
 from garv_gsplat.fitting.rate import best_step
@@ -18,6 +20,7 @@ from tests.media import pattern
 FRAMES = torch.as_tensor(pattern(16, 160, 96, seed=0))
 SEEN = seen_frames(FRAMES, FitConfig())
 INFO = VideoInfo(160, 96, 16)
+CPU = torch.device("cpu")
 
 
 def error(field: GaussianField) -> float:
@@ -52,10 +55,20 @@ def test_bytes_are_a_size_too():
 
 def test_a_quality_out_of_reach_is_neared():
     config = FitConfig(bpp=0.1, psnr=60.0, batch_frames=4)
-    field = field_with(fit(FRAMES, config, steps=20, device="cpu").gaussians, config, torch.device("cpu"))
+    field = field_with(fit(FRAMES, config, steps=20, device="cpu").gaussians, config, CPU)
     fitted = error(field)
-    reached = error(field_with(codec.load(finish(field, SEEN, fitted)), config, torch.device("cpu")))
+    reached = error(field_with(codec.load(finish(field, SEEN, fitted)), config, CPU))
     assert reached < 1.01 * fitted  # as good as the fit itself; colours fitted anew may make it better
+
+
+def test_a_size_out_of_reach_is_tried_once(monkeypatch):
+    config = FitConfig(bpp=0.3, batch_frames=4)
+    gaussians = fit(FRAMES, config, steps=10, device="cpu").gaussians
+    field = field_with(gaussians, replace(config, bpp=50.0), CPU)
+    steps, encode = [], finishing._encode
+    monkeypatch.setattr(finishing, "_encode", lambda *given: steps.append(given[2]) or encode(*given))
+    finish(field, SEEN, error(field))
+    assert len(set(steps)) == len(steps) <= 3
 
 
 @pytest.mark.parametrize("codec_name", ["sog", "paper16-8-8"])
@@ -95,9 +108,9 @@ def test_the_field_stays_so_that_a_fit_can_go_on(device):
 def test_colours_fitted_anew_take_back_a_part_of_what_rounding_costs():
     config = FitConfig(num_gaussians=900, batch_frames=4)
     gaussians = fit(FRAMES, config, steps=100, device="cpu").gaussians
-    field = field_with(gaussians, config, torch.device("cpu"))
+    field = field_with(gaussians, config, CPU)
     fitted = error(field)
     step = best_step(config, INFO, 900, fitted)
-    rounded = error(field_with(codec.load(codec.encode(gaussians, step=step)), config, torch.device("cpu")))
-    refitted = error(field_with(codec.load(finish(field, SEEN, fitted)), config, torch.device("cpu")))
+    rounded = error(field_with(codec.load(codec.encode(gaussians, step=step)), config, CPU))
+    refitted = error(field_with(codec.load(finish(field, SEEN, fitted)), config, CPU))
     assert refitted - fitted < 0.7 * (rounded - fitted)
