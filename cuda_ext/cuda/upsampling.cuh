@@ -10,18 +10,42 @@ namespace garv {
 constexpr int kTapsAside = 3;                                   // coarse samples on either side of a sample
 constexpr int kCoarseSamples = kTileSize / 2 + 2 * kTapsAside;  // a side, of the coarse window that a tile looks at
 
-// What a sample takes from one of the coarse window's; ops/_reference_draw.py says where the taps come from.
-__device__ __forceinline__ float upsampling_tap(int sample, int coarse) {
+// What a sample takes from one of the coarse window's, in 4096 parts; ops/_reference_draw.py says where the taps come
+// from.
+constexpr int upsampling_tap(int sample, int coarse) {
+  constexpr int taps[2 * kTapsAside] = {12, 212, 1316, 1861, 642, 53};
   const int shift = coarse - kTapsAside - sample / 2, tap = kTapsAside + (sample % 2 == 0 ? shift : -shift);
-  const int parts = tap == 0   ? 12
-                    : tap == 1 ? 212
-                    : tap == 2 ? 1316
-                    : tap == 3 ? 1861
-                    : tap == 4 ? 642
-                    : tap == 5 ? 53
-                               : 0;
-  return parts / 4096.f;
+  return tap >= 0 && tap < 2 * kTapsAside ? taps[tap] : 0;
 }
+
+// The bits of parts / 4096 in half precision, which holds all of these.
+constexpr uint32_t half_of_parts(int parts) {
+  if (parts == 0) return 0;
+  int exponent = 0;
+  while (parts >> (exponent + 1) != 0) ++exponent;
+  return (exponent + 3) << 10 | (parts << (10 - exponent) & 0x3ff);
+}
+
+// The matrix [16 samples x 14 coarse ones, padded by 0 to 16] in the order in which the lanes hold it: read, as to make
+// it takes two hundred instructions.
+struct UpsamplingMatrix {
+  uint4 words[32];
+
+  constexpr UpsamplingMatrix() : words() {
+    for (int lane = 0; lane < 32; ++lane) {
+      words[lane] = {word(lane, 0, 0), word(lane, 8, 0), word(lane, 0, 8), word(lane, 8, 8)};
+    }
+  }
+
+ private:
+  static constexpr uint32_t word(int lane, int sample, int coarse) {
+    sample += lane / 4;
+    coarse += lane % 4 * 2;
+    return half_of_parts(upsampling_tap(sample, coarse)) | half_of_parts(upsampling_tap(sample, coarse + 1)) << 16;
+  }
+};
+
+__device__ constexpr UpsamplingMatrix kUpsampling;
 
 // A level as it is handed to the next finer one. All samples hold kRecordChannels numbers in half precision.
 struct CoarseLevel {
@@ -43,34 +67,22 @@ struct alignas(16) CoarseWindow {
   uint2 rows[kHalfHeight][kCoarseSamples][2];
 };
 
-// The matrix [16 samples x 14 coarse ones, padded by 0 to 16] in the order in which the lanes hold it.
-struct UpsamplingMatrix {
-  uint32_t words[4];
-
-  __device__ __forceinline__ UpsamplingMatrix() {
-    const int lane = threadIdx.x % 32, row = lane / 4, column = lane % 4 * 2;
-#pragma unroll
-    for (int k = 0; k < 4; ++k) {
-      const int sample = row + k % 2 * 8, coarse = column + k / 2 * 8;
-      words[k] = to_halves(upsampling_tap(sample, coarse), upsampling_tap(sample, coarse + 1));
-    }
-  }
-};
-
 // Adds what `level` shows in the tile whose first sample, of the next finer grid, is (x, y); both are even.
 __device__ __forceinline__ void add_upsampled(TileSums& sums, const CoarseLevel& level, int frame, int x, int y,
                                               CoarseWindow& window) {
   const int lane = threadIdx.x % 32;
   const int left = x / 2 - kTapsAside - level.grid.left, top = y / 2 - kTapsAside - level.grid.top;
-  // What lies past the grid belongs to no pixel of the image.
-  const int last_column = level.columns() - 1, last_row = level.rows() - 1;
+  const uint4 words = kUpsampling.words[lane];
+  const uint32_t matrix[4] = {words.x, words.y, words.z, words.w};
+  // Half a warp takes a row. What lies past the grid belongs to no pixel of the image.
+  if (const int column = lane % 16; column < kCoarseSamples) {
+    const uint2* const corner = level.line(frame, top) + min(left + column, level.columns() - 1);
+    const int last_row = level.rows() - 1 - top;
 #pragma unroll
-  for (int k = lane; k < kCoarseSamples * kCoarseSamples; k += 32) {
-    const int row = k / kCoarseSamples, column = k % kCoarseSamples;
-    window.samples[row][column] = level.line(frame, min(top + row, last_row))[min(left + column, last_column)];
+    for (int row = lane / 16; row < kCoarseSamples; row += 2)
+      window.samples[row][column] = corner[min(row, last_row) * level.columns()];
   }
   __syncwarp();
-  const UpsamplingMatrix matrix;
   // Rows of a matrix past the window are multiplied by 0, whatever they hold.
   const int row = min(lane % 16, kCoarseSamples - 1), other = lane / 16;
 #pragma unroll
@@ -80,7 +92,7 @@ __device__ __forceinline__ void add_upsampled(TileSums& sums, const CoarseLevel&
 #pragma unroll
     for (int k = 0; k < 2 && first + 2 * k < kCoarseSamples; ++k) {
       float v[4] = {};
-      multiply_add(v, matrix.words, b[2 * k], b[2 * k + 1]);
+      multiply_add(v, matrix, b[2 * k], b[2 * k + 1]);
       const int column = first + k * 2 + lane % 4 / 2;
       uint32_t* const to = reinterpret_cast<uint32_t*>(window.rows[lane / 4][column]) + lane % 2;
       to[0] = to_halves(v[0], v[1]);
@@ -92,8 +104,8 @@ __device__ __forceinline__ void add_upsampled(TileSums& sums, const CoarseLevel&
   for (int line = 0; line < kHalfHeight; line += 2) {
     uint32_t b[4];
     load_transposed(b, window.rows[line + other][row]);
-    multiply_add(sums.rows[line], matrix.words, b[0], b[1]);
-    multiply_add(sums.rows[line + 1], matrix.words, b[2], b[3]);
+    multiply_add(sums.rows[line], matrix, b[0], b[1]);
+    multiply_add(sums.rows[line + 1], matrix, b[2], b[3]);
   }
   __syncwarp();
 }
