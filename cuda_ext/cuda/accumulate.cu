@@ -90,14 +90,14 @@ __device__ __forceinline__ void add_batch(ScaledSums& scaled, Scratch<C>& scratc
   scaled.reach(__reduce_max_sync(kWholeWarp, touched ? color.exponent : -kMostExponent));
   const int count = __popc(found);
   if (touched) {
+    const float x = work.tile_x * kTileSize + 0.5f, y = work.tile_y * kTileSize + 0.5f;
     const float brighter = static_cast<float>(color.exponent - scaled.unit);
-    scratch.batch[__popc(found & before)].set(r.slice, r.conic, brighter, color.halves());
+    scratch.batch[__popc(found & before)].set(r.slice, r.conic, x, y, brighter, color.halves());
   } else {
     scratch.batch[count + __popc(~found & before)].set_nothing();  // the last group is filled up
   }
   __syncwarp();
-  const float x = work.tile_x * kTileSize + 0.5f, y = work.tile_y * kTileSize + 0.5f;
-  for (int first = 0; first < count; first += kGroup) scaled.sums.add_group(scratch.batch + first, x, y);
+  scaled.sums.add(scratch.batch, count);
   __syncwarp();
 }
 

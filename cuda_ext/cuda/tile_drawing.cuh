@@ -64,12 +64,12 @@ __device__ __forceinline__ void add_batch(TileSums& sums, Pending& pending, cons
     const Record record = Record::load(s, pending.ids[lane]);
     const SeenSlice seen = record.seen(s, place.frame, place.level);
     const uint2 colors = make_uint2(record.b.z, record.b.w);
-    pending.batch[lane].set(seen.slice, conic_of(seen.slice), 0.5f * kLog2e * seen.brighter, colors);
+    pending.batch[lane].set(seen.slice, conic_of(seen.slice), x, y, 0.5f * kLog2e * seen.brighter, colors);
   } else {
     pending.batch[lane].set_nothing();
   }
   __syncwarp();
-  for (int first = 0; first < count; first += kGroup) sums.add_group(pending.batch + first, x, y);
+  sums.add(pending.batch, count);
   __syncwarp();
 }
 

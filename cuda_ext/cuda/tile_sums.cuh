@@ -28,31 +28,40 @@ constexpr int kWidestBulge = 12;  // times the curvature: j (7 - j) in row j of 
 static_assert(-kSteepestOfHalf * kWidestBulge <= kBulgeRoom && -kSteepest * 2 <= kBulgeRoom);
 constexpr int kHeadroom = 5;  // exponent that may come on top: 2^15 is the largest power of 2 in half precision
 
-// A Gaussian of one tile, ready to be drawn. At 96 bytes from one to the next, the lanes' loads meet in no bank.
+// A Gaussian of one tile, ready to be drawn: as much of it as the tile's columns share. Places are from the tile's
+// first sample on. At 96 bytes from one to the next, the lanes' loads meet in no bank.
 struct alignas(32) ReadyGaussian {
-  float4 place;     // x and y of the mean, exponent's constant and coefficient of dx^2
-  float4 bend;      // coefficients of dx dy and dy^2, ratio of ratios 8 rows apart, bulges of rows 1 and 2 of eight
-  uint4 colors[2];  // what a product's columns take: the upper half's channels, then the lower half's
-  __half2 bulges;   // of row 3 of eight, and of row 1 of four
+  float4 column;     // x of the mean, coefficients of dx^2 and dx dy, exponent of eight rows' first ratio at dx = 0
+  float4 first_row;  // of the upper and of the lower half: coefficient of dx and constant, each
+  float4 down;       // ratio of ratios 8 rows apart, bulges of rows 1, 2 and 3 of eight and 1 of four, curvature: the
+                     // coefficient of dy^2
+  uint4 colors[2];   // what a product's columns take: the upper half's channels, then the lower half's
+  float dy, constant;
 
-  // brighter: exponent of 2 that the weights are raised by, at most kHeadroom. channels: four, in half precision.
-  __device__ __forceinline__ void set(const Slice<float>& g, const Conic<float>& conic, float brighter,
-                                      uint2 channels) {
+  // (left, top): the tile's first sample. brighter: exponent of 2 that the weights are raised by, at most kHeadroom.
+  // channels: four, in half precision.
+  __device__ __forceinline__ void set(const Slice<float>& g, const Conic<float>& conic, float left, float top,
+                                      float brighter, uint2 channels) {
     const Exponent e = exponent_of(g, conic);
-    place = make_float4(g.x, g.y, brighter + (e.k + kBulgeRoom), e.a);
-    const uint32_t first_bulges = to_halves(bulge(e.c, 6.f), bulge(e.c, 10.f));
-    bend = make_float4(e.b, e.c, exp2_approx(2.f * kHalfHeight * e.c), __uint_as_float(first_bulges));
-    bulges = __floats2half2_rn(bulge(e.c, kWidestBulge), bulge(e.c, 2.f));
+    dy = top - g.y;
+    constant = brighter + (e.k + kBulgeRoom);
+    const float lower = dy + kHalfHeight;
+    column = make_float4(g.x - left, e.a, e.b, e.c * fmaf(2.f, dy, kHalfHeight - 1.f));
+    first_row = make_float4(e.b * dy, fmaf(e.c * dy, dy, constant), e.b * lower, fmaf(e.c * lower, lower, constant));
+    const uint32_t bulges_12 = to_halves(bulge(e.c, 6.f), bulge(e.c, 10.f));
+    const uint32_t others = to_halves(bulge(e.c, kWidestBulge), bulge(e.c, 2.f));
+    down = make_float4(exp2_approx(2.f * kHalfHeight * e.c), __uint_as_float(bulges_12), __uint_as_float(others), e.c);
     const uint32_t c01 = channels.x, c23 = channels.y, high = 0xffff0000u;
     colors[0] = make_uint4(c01 & ~high, c01 >> 16, c23 & ~high, c23 >> 16);
     colors[1] = make_uint4(c01 << 16, c01 & high, c23 << 16, c23 & high);
   }
 
   __device__ __forceinline__ void set_nothing() {
-    place = make_float4(0.f, 0.f, kNoWeight, 0.f);
-    bend = make_float4(0.f, 0.f, 1.f, 0.f);
-    bulges = __float2half2_rn(0.f);
+    column = down = make_float4(0.f, 0.f, 0.f, 0.f);
+    first_row = make_float4(0.f, kNoWeight, 0.f, kNoWeight);
     colors[0] = colors[1] = make_uint4(0, 0, 0, 0);
+    dy = 0.f;
+    constant = kNoWeight;
   }
 
  private:
@@ -61,73 +70,43 @@ struct alignas(32) ReadyGaussian {
   }
 };
 
-// A lane's Gaussian in its two columns, eight apart.
-struct LaneColumns {
-  float slope[2], constant[2];
-  float dy, c, bend_of_half;
-  __half2 bulges[2];  // of rows 1 and 2 of eight, then of row 3 of eight and of row 1 of four
+// Weights of a row of both halves in a lane's two columns, eight apart, and the ratios that lead to a later row's.
+struct RowWeights {
+  float weight[2][2], ratio[2][2];  // [half][column]
 
-  __device__ __forceinline__ LaneColumns(const ReadyGaussian& gaussian, float x, float y) {
-    const float4 place = gaussian.place, b = gaussian.bend;
-    dy = y - place.y;
-    c = b.y;
-    bend_of_half = b.z;
-    const uint32_t first_bulges = __float_as_uint(b.w);
-    bulges[0] = *reinterpret_cast<const __half2*>(&first_bulges);
-    bulges[1] = gaussian.bulges;
+  __device__ __forceinline__ void step() {
 #pragma unroll
-    for (int k = 0; k < 2; ++k) {
-      const float dx = x + 8 * k - place.x;
-      slope[k] = b.x * dx;
-      constant[k] = fmaf(place.w * dx, dx, place.z);
-    }
-  }
-
-  // Weights of a row of both halves, and their ratios to the next row's on the chord of kPerStart rows.
-  template <int kPerStart>
-  __device__ __forceinline__ void start(int row, float (&weight)[2][2], float (&ratio)[2][2]) const {
-    const float upper = dy + row, lower = upper + kHalfHeight, step = c * fmaf(2.f, upper, kPerStart - 1.f);
-#pragma unroll
-    for (int k = 0; k < 2; ++k) {
-      weight[0][k] = exp2_approx(fmaf(fmaf(c, upper, slope[k]), upper, constant[k]));
-      weight[1][k] = exp2_approx(fmaf(fmaf(c, lower, slope[k]), lower, constant[k]));
-      // Bounded, or a ratio past the largest number would turn a weight of 0 into NaN; that of eight rows is squared.
-      // Where the bound counts, all of the upper half's weights are 0, and the lower half's if it is 16 rows.
-      ratio[0][k] = exp2_approx(fminf(step + slope[k], kPerStart == kHalfHeight ? 63.f : 126.f));
-      ratio[1][k] = ratio[0][k] * bend_of_half;
-    }
-  }
-
-  // The colours that rows of kPerStart are multiplied by, from the first of them to the middle; then they come again.
-  template <int kPerStart>
-  __device__ __forceinline__ void bulge(__half2 colors, uint32_t (&bulging)[(kPerStart + 1) / 2]) const {
-    bulging[0] = as_word(__hmul2(colors, __float2half2_rn(1.f / (1 << int(kBulgeRoom)))));
-    if constexpr (kPerStart == 4) bulging[1] = as_word(__hmul2(colors, __high2half2(bulges[1])));
-    if constexpr (kPerStart == kHalfHeight) {
-      bulging[1] = as_word(__hmul2(colors, __low2half2(bulges[0])));
-      bulging[2] = as_word(__hmul2(colors, __high2half2(bulges[0])));
-      bulging[3] = as_word(__hmul2(colors, __low2half2(bulges[1])));
-    }
+    for (int k = 0; k < 4; ++k) weight[k / 2][k % 2] *= ratio[k / 2][k % 2];
   }
 };
+
+__device__ __forceinline__ __half2 as_halves(float word) { return *reinterpret_cast<const __half2*>(&word); }
+
+// The colours times the least bulge there is, that of the first and the last row.
+__device__ __forceinline__ uint32_t without_bulge(__half2 colors) {
+  return as_word(__hmul2(colors, __float2half2_rn(1.f / (1 << int(kBulgeRoom)))));
+}
 
 struct TileSums {
   // Of each row of a half: two channels in the lane's first column, the same in its second. Lanes 0 and 1 of four hold
   // the upper half's channels, lanes 2 and 3 the lower half's.
   float rows[kHalfHeight][4];
 
-  // Adds a group of Gaussians, in the tile whose first sample is at (x, y).
-  __device__ __forceinline__ void add_group(const ReadyGaussian* group, float x, float y) {
-    const int lane = threadIdx.x % 32, column = lane / 4;
-    const ReadyGaussian& gaussian = group[lane % 4];
-    const LaneColumns columns(gaussian, x + column, y);
-    const __half2 colors = reinterpret_cast<const __half2*>(gaussian.colors)[column];
-    if (__all_sync(kWholeWarp, columns.c > kSteepestOfHalf)) {
-      add_pairs_of_rows(columns, colors);
-    } else if (__all_sync(kWholeWarp, columns.c > kSteepest)) {
-      add_rows<4>(columns, colors);
-    } else {
-      add_rows<1>(columns, colors);
+  // Adds the first `count` Gaussians of a batch of the tile; those after them weigh nothing.
+  __device__ __forceinline__ void add(const ReadyGaussian* batch, int count) {
+    const int lane = threadIdx.x % 32;
+    unsigned steep = __ballot_sync(kWholeWarp, !(batch[lane].down.w > kSteepestOfHalf));
+    const ReadyGaussian* const end = batch + count;
+    for (const ReadyGaussian* group = batch; group < end; group += kGroup, steep >>= kGroup) {
+      const ReadyGaussian& gaussian = group[lane % kGroup];
+      const __half2 colors = reinterpret_cast<const __half2*>(gaussian.colors)[lane / kGroup];
+      if (steep % (1 << kGroup) == 0) {
+        add_pairs_of_rows(gaussian, colors);
+      } else if (__all_sync(kWholeWarp, gaussian.down.w > kSteepest)) {
+        add_rows<4>(gaussian, colors);
+      } else {
+        add_rows<1>(gaussian, colors);
+      }
     }
   }
 
@@ -152,48 +131,71 @@ struct TileSums {
 
  private:
   // All rows follow from one start, every other one in half precision: what is lost there is not handed on.
-  __device__ __forceinline__ void add_pairs_of_rows(const LaneColumns& columns, __half2 colors) {
-    float weight[2][2], ratio[2][2];  // [half][column]
-    uint32_t bulging[kHalfHeight / 2];
-    columns.bulge<kHalfHeight>(colors, bulging);
-    columns.start<kHalfHeight>(0, weight, ratio);
+  __device__ __forceinline__ void add_pairs_of_rows(const ReadyGaussian& gaussian, __half2 colors) {
+    const float4 column = gaussian.column, first_row = gaussian.first_row, down = gaussian.down;
+    const __half2 bulges_12 = as_halves(down.y), others = as_halves(down.z);
+    const uint32_t bulging[kHalfHeight / 2] = {
+        without_bulge(colors), as_word(__hmul2(colors, __low2half2(bulges_12))),
+        as_word(__hmul2(colors, __high2half2(bulges_12))), as_word(__hmul2(colors, __low2half2(others)))};
+    RowWeights row;
     __half2 next[2];  // ratios of a column
+    const float first = static_cast<float>(threadIdx.x % 32 / kGroup) - column.x;
 #pragma unroll
     for (int k = 0; k < 2; ++k) {
-      next[k] = to_finite_halves(ratio[0][k], ratio[1][k]);
-      ratio[0][k] *= ratio[0][k];
-      ratio[1][k] *= ratio[1][k];
+      const float dx = k == 0 ? first : first + 8.f;
+      row.weight[0][k] = exp2_approx(fmaf(fmaf(column.y, dx, first_row.x), dx, first_row.y));
+      row.weight[1][k] = exp2_approx(fmaf(fmaf(column.y, dx, first_row.z), dx, first_row.w));
+      // Bounded, or a ratio past the largest number, squared, would turn a weight of 0 into NaN. Where the bound
+      // counts, all of the upper half's weights are 0, and the lower half's if it is 16 rows.
+      const float upper = exp2_approx(fminf(fmaf(column.z, dx, column.w), 63.f)), lower = upper * down.x;
+      next[k] = to_finite_halves(upper, lower);
+      row.ratio[0][k] = upper * upper;
+      row.ratio[1][k] = lower * lower;
     }
 #pragma unroll
-    for (int row = 0; row < kHalfHeight; row += 2) {
-      const __half2 a = __floats2half2_rn(weight[0][0], weight[1][0]);
-      const __half2 b = __floats2half2_rn(weight[0][1], weight[1][1]);
-      const int at = min(row, kHalfHeight - 1 - row), after = min(row + 1, kHalfHeight - 2 - row);
-      multiply_add(rows[row], as_word(a), as_word(b), bulging[at]);
-      multiply_add(rows[row + 1], as_word(__hmul2(a, next[0])), as_word(__hmul2(b, next[1])), bulging[after]);
-#pragma unroll
-      for (int k = 0; k < 4; ++k) weight[k / 2][k % 2] *= ratio[k / 2][k % 2];
+    for (int j = 0; j < kHalfHeight; j += 2, row.step()) {
+      const __half2 a = __floats2half2_rn(row.weight[0][0], row.weight[1][0]);
+      const __half2 b = __floats2half2_rn(row.weight[0][1], row.weight[1][1]);
+      const int at = min(j, kHalfHeight - 1 - j), after = min(j + 1, kHalfHeight - 2 - j);
+      multiply_add(rows[j], as_word(a), as_word(b), bulging[at]);
+      multiply_add(rows[j + 1], as_word(__hmul2(a, next[0])), as_word(__hmul2(b, next[1])), bulging[after]);
     }
   }
 
-  // kPerStart rows follow from one start.
+  // kPerStart rows follow from one start: four or one.
   template <int kPerStart>
-  __device__ __forceinline__ void add_rows(const LaneColumns& columns, __half2 colors) {
-    float weight[2][2], ratio[2][2];  // [half][column]
-    uint32_t bulging[(kPerStart + 1) / 2];
-    columns.bulge<kPerStart>(colors, bulging);
+  __device__ __forceinline__ void add_rows(const ReadyGaussian& gaussian, __half2 colors) {
+    const float4 column = gaussian.column;
+    const float c = gaussian.down.w, bend = gaussian.down.x;
+    const uint32_t bulging[2] = {without_bulge(colors),
+                                 as_word(__hmul2(colors, __high2half2(as_halves(gaussian.down.z))))};
+    float slope[2], constant[2];
+    const float first = static_cast<float>(threadIdx.x % 32 / kGroup) - column.x;
 #pragma unroll
-    for (int row = 0; row < kHalfHeight; ++row) {
-      const int j = row % kPerStart;
-      if (j == 0) {
-        columns.start<kPerStart>(row, weight, ratio);
+    for (int k = 0; k < 2; ++k) {
+      const float dx = k == 0 ? first : first + 8.f;
+      slope[k] = column.z * dx;
+      constant[k] = fmaf(column.y * dx, dx, gaussian.constant);
+    }
+    RowWeights row;
+#pragma unroll
+    for (int j = 0; j < kHalfHeight; ++j) {
+      if (j % kPerStart == 0) {
+        const float upper = gaussian.dy + j, lower = upper + kHalfHeight, step = c * fmaf(2.f, upper, kPerStart - 1.f);
+#pragma unroll
+        for (int k = 0; k < 2; ++k) {
+          row.weight[0][k] = exp2_approx(fmaf(fmaf(c, upper, slope[k]), upper, constant[k]));
+          row.weight[1][k] = exp2_approx(fmaf(fmaf(c, lower, slope[k]), lower, constant[k]));
+          row.ratio[0][k] = exp2_approx(fminf(step + slope[k], 126.f));
+          row.ratio[1][k] = row.ratio[0][k] * bend;
+        }
       } else {
-#pragma unroll
-        for (int k = 0; k < 4; ++k) weight[k / 2][k % 2] *= ratio[k / 2][k % 2];
+        row.step();
       }
       // Finite: exponents of a Gaussian as thin as float32 can tell may round to more than their constant.
-      multiply_add(rows[row], as_word(to_finite_halves(weight[0][0], weight[1][0])),
-                   as_word(to_finite_halves(weight[0][1], weight[1][1])), bulging[min(j, kPerStart - 1 - j)]);
+      multiply_add(rows[j], as_word(to_finite_halves(row.weight[0][0], row.weight[1][0])),
+                   as_word(to_finite_halves(row.weight[0][1], row.weight[1][1])),
+                   bulging[min(j % kPerStart, kPerStart - 1 - j % kPerStart)]);
     }
   }
 };
