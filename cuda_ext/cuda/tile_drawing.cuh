@@ -44,8 +44,8 @@ struct Place {
 };
 
 // For a list that did not fit: the entry that the k-th of all living chunks' Gaussians would have in it.
-__device__ unsigned search(const PackedScene& s, const BlockLists& lists, const Place& place, int64_t k) {
-  const int chunk = lists.alive[k / kChunkSize], id = chunk * kChunkSize + static_cast<int>(k % kChunkSize);
+__device__ unsigned search(const PackedScene& s, const BlockLists& lists, const Place& place, int k) {
+  const int chunk = lists.alive[k / kChunkSize], id = chunk * kChunkSize + k % kChunkSize;
   if (static_cast<int>(s.chunks[chunk].z) != place.level) return 0;
   const Record record = Record::load(s, id);
   const SeenSlice seen = record.seen(s, place.frame, place.level);
@@ -78,30 +78,31 @@ __device__ __forceinline__ void add_gaussians(TileSums& sums, Pending& pending, 
                                               const BlockLists& lists, const Place& place) {
   const Grid& grid = s.grids[place.level];
   const int64_t list = int64_t(place.frame) * s.blocks + grid.first_block + place.block;
-  const bool listed = lists.counts[list] <= lists.room;
-  const int64_t count = listed ? lists.counts[list] : int64_t(*lists.alive_count) * kChunkSize;
-  const int lane = threadIdx.x % 32;
+  const int length = lists.counts[list];
+  const bool listed = length <= lists.room;
+  const int count = listed ? length : *lists.alive_count * kChunkSize;
+  const unsigned* const entries = lists.entries + list * lists.room;
+  const int lane = threadIdx.x % 32, step = 32 * place.parts;
   const float x = grid.left + place.x + 0.5f, y = grid.top + place.y + 0.5f;
   int waiting = 0;
-  for (int64_t first = 32 * place.part; first < count; first += 32 * place.parts) {
-    const int64_t k = first + lane;
+  for (int first = 32 * place.part; first < count || waiting > 0; first += step) {
+    const int k = first + lane;
     unsigned entry = 0;
-    if (k < count) entry = listed ? lists.entries[list * lists.room + k] : search(s, lists, place, k);
+    if (k < count) entry = listed ? entries[k] : search(s, lists, place, k);
     const bool touched = touches(entry, place.tile);
     const unsigned found = __ballot_sync(kWholeWarp, touched);
     if (touched) pending.ids[waiting + __popc(found & ((1u << lane) - 1))] = id_of(entry);
     waiting += __popc(found);
     __syncwarp();
-    if (waiting < kBatch) continue;
-    add_batch(sums, pending, s, kBatch, place, x, y);
-    waiting -= kBatch;
+    const bool more = first + step < count;
+    if (waiting < kBatch && (more || waiting == 0)) continue;
+    add_batch(sums, pending, s, min(waiting, kBatch), place, x, y);
+    waiting = max(0, waiting - kBatch);
     const int left_over = pending.ids[kBatch + lane];
     __syncwarp();
     pending.ids[lane] = left_over;
     __syncwarp();
   }
-  __syncwarp();
-  if (waiting > 0) add_batch(sums, pending, s, waiting, place, x, y);
 }
 
 // Sums of the warps that share a tile, for the first of them; the others are done.
