@@ -68,32 +68,103 @@ __global__ void __launch_bounds__(kLoneThreads)
   if (threadIdx.x == 0) *lists.alive_count = count;
 }
 
-// The lists of one level's blocks, as `visit` fills them.
-struct LevelLists {
-  const PackedScene& scene;
-  const BlockLists& lists;
-  const Grid& grid;
-  int level;
+// A Gaussian at a time, and the patches of 2x2 blocks that cover what it reaches then.
+struct Patches {
+  Reached reached;
+  int frame, column, across, count;  // the first patch's first column of blocks; patches in a row, and all of them
 
-  __device__ __forceinline__ void slice(Living who, Slice<float>& slice, float& reach) const {
-    const Record record = Record::load(scene, who.id);
-    const SeenSlice seen = record.seen(scene, who.frame, level);
-    slice = seen.slice;
-    reach = record.cutoff(scene.log2_scale) + seen.brighter - slice.u * slice.u;
-  }
-
-  __device__ __forceinline__ int64_t reserve(int) const { return 0; }
-
-  __device__ __forceinline__ void add(Living who, const Reached& reached, int column, int row, int64_t) const {
-    const int64_t list = int64_t(who.frame) * scene.blocks + grid.first_block + row * grid.blocks_x + column;
-    const int place = take_place(lists.counts + list);
-    if (place < lists.room) {
-      lists.entries[list * lists.room + place] = entry_of(who.id, reached.tiles(column, row));
-    } else {
-      atomicMax(lists.longest, static_cast<unsigned long long>(place) + 1);
-    }
+  // Of lane `from`.
+  __device__ __forceinline__ Patches of_lane(int from) const {
+    Patches p;
+    int* const to = reinterpret_cast<int*>(&p);
+    const int* const words = reinterpret_cast<const int*>(this);
+#pragma unroll
+    for (size_t k = 0; k < sizeof(Patches) / sizeof(int); ++k) to[k] = __shfl_sync(0xffffffffu, words[k], from);
+    return p;
   }
 };
+
+__device__ __forceinline__ Patches patches_of(const PackedScene& s, const Record& record, float cutoff,
+                                              const Grid& grid, int level, int frame) {
+  const SeenSlice seen = record.seen(s, frame, level);
+  const float reach = cutoff + seen.brighter - seen.slice.u * seen.slice.u;
+  Patches p;
+  p.reached = Reached(blocks_of(grid), seen.slice, reach);
+  p.frame = frame;
+  const int2 columns = p.reached.columns(sqrtf(reach) * seen.slice.a, grid.blocks_x);
+  p.column = columns.x;
+  p.across = (max(0, columns.y - columns.x) + 1) / 2;
+  p.count = p.across * ((max(0, p.reached.row1 - p.reached.row0) + 1) / 2);
+  return p;
+}
+
+// Adds a Gaussian to the lists of those of a patch's blocks that it touches a tile of; all lanes have to call it. Lanes
+// with the same list ask once, for neighbours in memory are often neighbours in the image, and a list's counter takes
+// one request at a time.
+__device__ __forceinline__ void list_patch(const PackedScene& s, const BlockLists& lists, const Grid& grid, int id,
+                                           const Patches& p, int column, int row) {
+  constexpr int kSide = 2 * kTilesPerSide;
+  const int begin = column * kTilesPerSide, end = min(begin + kSide, grid.blocks_x * kTilesPerSide);
+  unsigned touched[kSide];  // a bit for each tile of a row of tiles
+#pragma unroll
+  for (int y = 0; y < kSide; ++y) {
+    const int2 c = p.reached.touched<kTileSize>(row * kTilesPerSide + y, begin, end);
+    touched[y] = row + y / kTilesPerSide < p.reached.row1 ? Reached::bits(c.x - begin, c.y - begin) : 0;
+  }
+  unsigned tiles[4], peers[4];
+  int list[4], place[4];
+  const int corner = p.frame * s.blocks + grid.first_block + row * grid.blocks_x + column;
+#pragma unroll
+  for (int k = 0; k < 4; ++k) {
+    const unsigned* const rows = touched + k / 2 * kTilesPerSide;
+    const int shift = k % 2 * kTilesPerSide;
+    tiles[k] = (rows[0] >> shift & 3) | (rows[1] >> shift & 3) << kTilesPerSide;
+    list[k] = corner + k / 2 * grid.blocks_x + k % 2;
+    peers[k] = __match_any_sync(0xffffffffu, tiles[k] != 0 ? list[k] : -1);
+  }
+  const int lane = threadIdx.x % 32;
+#pragma unroll
+  for (int k = 0; k < 4; ++k) {  // all lists are asked before the first answers
+    const bool leads = tiles[k] != 0 && lane == __ffs(peers[k]) - 1;
+    place[k] = leads ? atomicAdd(lists.counts + list[k], __popc(peers[k])) : 0;
+  }
+#pragma unroll
+  for (int k = 0; k < 4; ++k) {
+    place[k] = __shfl_sync(0xffffffffu, place[k], __ffs(peers[k]) - 1) + __popc(peers[k] & ((1u << lane) - 1));
+    if (tiles[k] == 0) continue;
+    if (place[k] < lists.room) {
+      lists.entries[int64_t(list[k]) * lists.room + place[k]] = entry_of(id, tiles[k]);
+    } else {
+      atomicMax(lists.longest, static_cast<unsigned long long>(place[k]) + 1);
+    }
+  }
+}
+
+// Adds a warp's Gaussians, `first_id` and those after it, to the lists of what they reach. Mostly that is one patch,
+// but of some it is many, so patches are dealt out to the lanes anew.
+__device__ __forceinline__ void list_patches(const PackedScene& s, const BlockLists& lists, const Grid& grid,
+                                             int first_id, const Patches& own) {
+  const int lane = threadIdx.x % 32;
+  int end = own.count;  // of the lane's own patches among the warp's
+#pragma unroll
+  for (int step = 1; step < 32; step *= 2) {
+    const int before = __shfl_up_sync(0xffffffffu, end, step);
+    if (lane >= step) end += before;
+  }
+  const int start = end - own.count, total = __shfl_sync(0xffffffffu, end, 31);
+  for (int first = 0; first < total; first += 32) {
+    const int k = first + lane;
+    int owner = 0;  // the last lane that starts at or before k
+#pragma unroll
+    for (int step = 16; step > 0; step /= 2) {
+      if (__shfl_sync(0xffffffffu, start, owner + step) <= k) owner += step;
+    }
+    Patches p = own.of_lane(owner);
+    const int patch = k - __shfl_sync(0xffffffffu, start, owner), row = patch / max(1, p.across);
+    if (k >= total) p.reached.row1 = 0;
+    list_patch(s, lists, grid, first_id + owner, p, p.column + 2 * (patch - row * p.across), p.reached.row0 + 2 * row);
+  }
+}
 
 // Whether a Gaussian reaches into a grid's blocks at some time; its cutoff is not negative.
 __device__ __forceinline__ bool reaches(const Record& record, float cutoff, const Grid& grid) {
@@ -106,30 +177,31 @@ __device__ __forceinline__ bool reaches(const Record& record, float cutoff, cons
          y + half_y >= 0.f;
 }
 
-// The frames [first_frame, end_frame) of a visit at which the thread's Gaussian is alive, a bit each; none for one that
-// stays outside of the grid, so that what a crop does not show costs next to nothing. No other frames of the chunk are
-// looked at.
-__device__ __forceinline__ unsigned frames_alive(const PackedScene& s, int id, float4 chunk, const Grid& grid,
-                                                 int first_frame, int end_frame) {
+// The frames [first_frame, end_frame) of a visit that fall into a chunk's time, a bit each.
+__device__ __forceinline__ unsigned frames_within(const PackedScene& s, float4 chunk, int first_frame, int end_frame) {
   const int frame = first_frame + static_cast<int>(threadIdx.x % 32);
   const float time = s.times[min(frame, end_frame - 1)];
-  unsigned frames = __ballot_sync(0xffffffffu, frame < end_frame && chunk.x <= time && time <= chunk.y);
-  if (frames == 0) return 0;
-  const Record record = Record::load(s, id);
-  const float cutoff = record.cutoff(s.log2_scale) + (s.motion == nullptr ? 0.f : kMostBrighter);
-  if (!(cutoff >= 0.f) || (s.motion == nullptr && !reaches(record, cutoff, grid))) return 0;
+  return __ballot_sync(0xffffffffu, frame < end_frame && chunk.x <= time && time <= chunk.y);
+}
+
+// Those of `frames` at which a Gaussian is alive; none for one that stays outside of the grid, so that what a crop does
+// not show costs next to nothing.
+__device__ __forceinline__ unsigned frames_alive(const PackedScene& s, const Record& record, float cutoff,
+                                                 const Grid& grid, int first_frame, unsigned frames) {
+  const float most = cutoff + (s.motion == nullptr ? 0.f : kMostBrighter);
+  if (!(most >= 0.f) || (s.motion == nullptr && !reaches(record, most, grid))) return 0;
   unsigned alive = 0;
   for (; frames != 0; frames &= frames - 1) {
     const int f = __ffs(frames) - 1;
     const float u = record.deviation(s.times[first_frame + f]);
-    alive |= static_cast<unsigned>(cutoff - u * u >= 0.f) << f;
+    alive |= static_cast<unsigned>(most - u * u >= 0.f) << f;
   }
   return alive;
 }
 
 inline __host__ __device__ int most_parts(int frames) { return (frames + kFewestFrames - 1) / kFewestFrames; }
 
-// A visit goes through its Gaussians' frames round after round. Where few chunks are alive, the frames of each are
+// A visit goes through its Gaussians' frames one after the other. Where few chunks are alive, the frames of each are
 // dealt out to several visits, or most of the GPU would wait for a few long ones.
 __device__ __forceinline__ int frames_per_visit(int frames, int chunks) {
   const int parts = min(max(1, kVisits / max(1, chunks)), most_parts(frames));
@@ -139,7 +211,6 @@ __device__ __forceinline__ int frames_per_visit(int frames, int chunks) {
 __global__ void __launch_bounds__(kVisitThreads) visit_chunks(PackedScene s, BlockLists lists) {
   allow_next_kernel();
   wait_for_last_kernel();
-  __shared__ VisitShared shared;
   const int chunks = *lists.alive_count, begin = blockIdx.y * kFramesPerVisit;
   const int end = min(s.frames, begin + kFramesPerVisit), step = frames_per_visit(end - begin, chunks);
   const int parts = (end - begin + step - 1) / step;
@@ -148,9 +219,17 @@ __global__ void __launch_bounds__(kVisitThreads) visit_chunks(PackedScene s, Blo
     const int first_frame = begin + k % parts * step, end_frame = min(end, first_frame + step);
     const float4 header = s.chunks[chunk];
     const int number = static_cast<int>(header.z);
-    const LevelLists level = {s, lists, s.grids[number], number};
-    const unsigned alive = frames_alive(s, first_id + threadIdx.x, header, level.grid, first_frame, end_frame);
-    visit(level, shared, blocks_of(level.grid), first_id, first_frame, alive);
+    const Grid& grid = s.grids[number];
+    const unsigned frames = frames_within(s, header, first_frame, end_frame);
+    if (frames == 0) continue;
+    const Record record = Record::load(s, first_id + threadIdx.x);
+    const float cutoff = record.cutoff(s.log2_scale);
+    unsigned alive = frames_alive(s, record, cutoff, grid, first_frame, frames);
+    for (; __any_sync(0xffffffffu, alive != 0); alive &= alive - 1) {
+      Patches own = {};
+      if (alive != 0) own = patches_of(s, record, cutoff, grid, number, first_frame + __ffs(alive) - 1);
+      list_patches(s, lists, grid, first_id + threadIdx.x / 32 * 32, own);
+    }
   }
 }
 

@@ -1,6 +1,6 @@
-// From Gaussians to the blocks of 2x2 tiles that they reach, for both kinds of lists: whoever is alive at a time, the
-// ellipse it reaches then, the rows of blocks that the ellipse touches, the blocks of each row. How much there is of
-// each differs from Gaussian to Gaussian, so the work is dealt out to the threads anew at every step.
+// From Gaussians to the blocks of 2x2 tiles that they reach: the ellipse that each reaches at a time, the rows of
+// blocks that it touches, the blocks of each row; and, for a fit's lists, how that work is dealt out to the threads
+// anew at every step, as there is more of it for one Gaussian than for another.
 #pragma once
 
 #include <cub/block/block_scan.cuh>
@@ -50,49 +50,57 @@ struct Reached {
     const float half = radius * sqrtf(variance_y);
     // Any comparison with NaN fails, so a Gaussian that is not a number touches nothing.
     const bool sound = half >= 0.f && fabsf(x) + fabsf(y) < INFINITY;
-    row0 = sound ? first_square<kBlockSize>(y - half, blocks.rows) : 0;
-    row1 = sound ? past_last_square<kBlockSize>(y + half, blocks.rows) : 0;
+    row0 = sound ? first_square<kBlockSize>(y - half, 0, blocks.rows) : 0;
+    row1 = sound ? past_last_square<kBlockSize>(y + half, 0, blocks.rows) : 0;
   }
 
-  // Squares of `kSide` samples [first, past last) of a row that hold a point of the ellipse between their sample
-  // centres: the extent of the ellipse within the row's band of y is an interval, and its ends are where the band comes
-  // nearest to the ellipse's own widest points. Finds what box_distance finds, for a whole row at once.
+  // Those of the squares [begin, end) of a row, of `kSide` samples each, that hold a point of the ellipse between their
+  // sample centres, as [first, past last): the extent of the ellipse within the row's band of y is an interval, and its
+  // ends are where the band comes nearest to the ellipse's own widest points. Finds what box_distance finds, for a
+  // whole row at once.
   template <int kSide>
-  __device__ __forceinline__ int2 touched(int row, int columns) const {
+  __device__ __forceinline__ int2 touched(int row, int begin, int end) const {
     const float y0 = row * kSide + 0.5f - y, y1 = y0 + (kSide - 1);
     const float right = fminf(fmaxf(tilt, y0), y1), left = fminf(fmaxf(-tilt, y0), y1);
     const float right2 = variance * (r2 - right * right * inverse), left2 = variance * (r2 - left * left * inverse);
-    if (right2 < 0.f && left2 < 0.f) return {0, 0};  // the band lies above or below
-    return {first_square<kSide>(x + fmaf(shift, left, -sqrtf(fmaxf(left2, 0.f))), columns),
-            past_last_square<kSide>(x + fmaf(shift, right, sqrtf(fmaxf(right2, 0.f))), columns)};
+    if (right2 < 0.f && left2 < 0.f) return {begin, begin};  // the band lies above or below
+    return {first_square<kSide>(x + fmaf(shift, left, -sqrtf(fmaxf(left2, 0.f))), begin, end),
+            past_last_square<kSide>(x + fmaf(shift, right, sqrtf(fmaxf(right2, 0.f))), begin, end)};
+  }
+
+  // Bits [first, past last); none if the first is not before that.
+  __device__ __forceinline__ static unsigned bits(int first, int past_last) {
+    return (1u << max(first, past_last)) - (1u << first);
+  }
+
+  // Columns of blocks [first, past last), of an ellipse that is `half` wide to either side.
+  __device__ __forceinline__ int2 columns(float half, int columns) const {
+    return {first_square<kBlockSize>(x - half, 0, columns), past_last_square<kBlockSize>(x + half, 0, columns)};
   }
 
   // A bit for each tile of a block, row by row.
   __device__ __forceinline__ unsigned tiles(int column, int row) const {
+    const int first = column * kTilesPerSide;
     unsigned found = 0;
 #pragma unroll
     for (int y = 0; y < kTilesPerSide; ++y) {
-      const int2 c = touched<kTileSize>(row * kTilesPerSide + y, INT32_MAX / kBlockSize);
-#pragma unroll
-      for (int x = 0; x < kTilesPerSide; ++x) {
-        const int tile = column * kTilesPerSide + x;
-        found |= static_cast<unsigned>(c.x <= tile && tile < c.y) << (y * kTilesPerSide + x);
-      }
+      const int2 c = touched<kTileSize>(row * kTilesPerSide + y, first, first + kTilesPerSide);
+      found |= bits(c.x - first, c.y - first) << (y * kTilesPerSide);
     }
     return found;
   }
 
  private:
-  // The first square whose sample centres end at or after v, and the one past the last whose begin at or before it.
-  // Clamped before the conversion: v may be infinite.
+  // The first square whose sample centres end at or after v, and the one past the last whose begin at or before it. The
+  // conversion takes what is infinite to the largest number.
   template <int kSide>
-  __device__ __forceinline__ static int first_square(float v, int count) {
-    return static_cast<int>(clamped(ceilf((v - (kSide - 0.5f)) * (1.f / kSide)), 0.f, float(count)));
+  __device__ __forceinline__ static int first_square(float v, int begin, int end) {
+    return clamped(__float2int_ru((v - (kSide - 0.5f)) * (1.f / kSide)), begin, end);
   }
 
   template <int kSide>
-  __device__ __forceinline__ static int past_last_square(float v, int count) {
-    return static_cast<int>(clamped(floorf((v - 0.5f) * (1.f / kSide)) + 1.f, 0.f, float(count)));
+  __device__ __forceinline__ static int past_last_square(float v, int begin, int end) {
+    return clamped(__float2int_rd((v - 0.5f) * (1.f / kSide)), begin - 1, end - 1) + 1;
   }
 };
 
@@ -162,7 +170,7 @@ __device__ __forceinline__ void visit_rows(const Lists& lists, VisitShared& shar
   if (k < rows) {
     const int owner = owner_of(shared.first_row, k);
     const int row = shared.reached[owner].row0 + k - shared.first_row[owner];
-    const int2 touched = shared.reached[owner].touched<kBlockSize>(row, blocks.columns);
+    const int2 touched = shared.reached[owner].touched<kBlockSize>(row, 0, blocks.columns);
     mine = max(0, touched.y - touched.x);
     shared.rows[threadIdx.x] = {owner, row, touched.x};
   }

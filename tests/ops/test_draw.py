@@ -158,6 +158,15 @@ def test_windows_past_the_border(window, device):
     assert_is(image, through(scene, window), device)
 
 
+def test_gaussians_that_reach_many_blocks(device):
+    """Of 5x7 blocks of 32x32 pixels; without culling each reaches all, with it most a few."""
+    scene = random_scene(200, 150, n=400, smallest=1.0)
+    whole = render_whole(scene, device)
+    assert_is(whole, scene, device)
+    slack = REORDERED[device.type] * float(contributions(scene).max())
+    torch.testing.assert_close(render_whole(scene, device, tau=0.07), whole, rtol=0, atol=slack + LOST * 0.07 / 255)
+
+
 def test_a_batch_equals_a_loop(device):
     """In several visits of the chunks on CUDA, whose coarse tiles are so many that a warp has each for itself."""
     scene = wide_scene(smallest=1.0)
