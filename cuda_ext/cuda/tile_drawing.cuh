@@ -12,7 +12,7 @@ constexpr int kDrawThreads = 32 * kDrawWarps;
 // Gaussians of a tile on their way into its sums.
 struct Pending {
   ReadyGaussian batch[kBatch];
-  int ids[2 * kBatch];  // that wait to be made ready
+  int ids[2 * kBatch];  // that wait to be made ready: the k-th of the tile at k modulo their number
 };
 
 // What one warp needs beside its registers, at different times.
@@ -56,12 +56,14 @@ __device__ unsigned search(const PackedScene& s, const BlockLists& lists, const 
   return row >= reached.row0 && row < reached.row1 ? entry_of(id, reached.tiles(place.x / kBlockSize, row)) : 0;
 }
 
-// Makes the first `count` waiting Gaussians ready and adds them; lanes past them fill the last group up.
-__device__ __forceinline__ void add_batch(TileSums& sums, Pending& pending, const PackedScene& s, int count,
-                                          const Place& place, float x, float y) {
-  const int lane = threadIdx.x % 32;
+// Makes the tile's next `count` Gaussians ready and adds them, after the first `added`; lanes past them fill the last
+// group up.
+__device__ __forceinline__ void add_batch(TileSums& sums, Pending& pending, const PackedScene& s, unsigned added,
+                                          unsigned count, const Place& place, float x, float y) {
+  const unsigned lane = threadIdx.x % 32;
+  __syncwarp();
   if (lane < count) {
-    const Record record = Record::load(s, pending.ids[lane]);
+    const Record record = Record::load(s, pending.ids[(added + lane) % (2 * kBatch)]);
     const SeenSlice seen = record.seen(s, place.frame, place.level);
     const uint2 colors = make_uint2(record.b.z, record.b.w);
     pending.batch[lane].set(seen.slice, conic_of(seen.slice), x, y, 0.5f * kLog2e * seen.brighter, colors);
@@ -77,31 +79,28 @@ __device__ __forceinline__ void add_batch(TileSums& sums, Pending& pending, cons
 __device__ __forceinline__ void add_gaussians(TileSums& sums, Pending& pending, const PackedScene& s,
                                               const BlockLists& lists, const Place& place) {
   const Grid& grid = s.grids[place.level];
-  const int64_t list = int64_t(place.frame) * s.blocks + grid.first_block + place.block;
+  const int list = place.frame * s.blocks + grid.first_block + place.block;
   const int length = lists.counts[list];
   const bool listed = length <= lists.room;
   const int count = listed ? length : *lists.alive_count * kChunkSize;
-  const unsigned* const entries = lists.entries + list * lists.room;
+  const unsigned* const entries = lists.entries + int64_t(list) * lists.room;
   const int lane = threadIdx.x % 32, step = 32 * place.parts;
   const float x = grid.left + place.x + 0.5f, y = grid.top + place.y + 0.5f;
-  int waiting = 0;
-  for (int first = 32 * place.part; first < count || waiting > 0; first += step) {
+  unsigned found = 0, added = 0;
+  for (int first = 32 * place.part; first < count || added < found; first += step) {
     const int k = first + lane;
     unsigned entry = 0;
     if (k < count) entry = listed ? entries[k] : search(s, lists, place, k);
     const bool touched = touches(entry, place.tile);
-    const unsigned found = __ballot_sync(kWholeWarp, touched);
-    if (touched) pending.ids[waiting + __popc(found & ((1u << lane) - 1))] = id_of(entry);
-    waiting += __popc(found);
-    __syncwarp();
+    const unsigned touching = __ballot_sync(kWholeWarp, touched);
+    if (touched) pending.ids[(found + __popc(touching & ((1u << lane) - 1))) % (2 * kBatch)] = id_of(entry);
+    found += __popc(touching);
+    const unsigned waiting = found - added;
     const bool more = first + step < count;
     if (waiting < kBatch && (more || waiting == 0)) continue;
-    add_batch(sums, pending, s, min(waiting, kBatch), place, x, y);
-    waiting = max(0, waiting - kBatch);
-    const int left_over = pending.ids[kBatch + lane];
-    __syncwarp();
-    pending.ids[lane] = left_over;
-    __syncwarp();
+    const unsigned batch = min(waiting, kBatch);
+    add_batch(sums, pending, s, added, batch, place, x, y);
+    added += batch;
   }
 }
 
