@@ -251,10 +251,10 @@ Tensor draw(const Tensor& records, const Tensor& chunks, int64_t levels, int64_t
   Tensor workspace = new_tensor(records, {space.bytes()}, false);
   space.start(workspace.mutable_data_ptr());
   Memory memory(space, s, room);
-  memory.lists.missing = checked_missing(missing);
 
   const cudaStream_t stream = stream_of(records);
   make_lists(s, memory.lists, workspace.mutable_data_ptr(), memory.zeroed, stream);
+  memory.lists.missing = checked_missing(missing);  // asks the driver, while the lists are made
   if (room == 0) {
     STD_CUDA_CHECK(cudaMemcpyAsync(memory.lists.missing, memory.lists.longest, sizeof(*memory.lists.missing),
                                    cudaMemcpyDefault, stream));
