@@ -142,12 +142,14 @@ __device__ __forceinline__ int owner_of(const int* firsts, int k) {
 }
 
 // The next free place in a list, from its counter: lanes with the same list ask once, for neighbours in memory are
-// often neighbours in the image, and one counter takes one request at a time.
+// often neighbours in the image, and one counter takes one request at a time. The answers are handed around by all lanes
+// together: if those of each list did so for themselves, they would go on one list after the other.
 __device__ __forceinline__ int take_place(int* counter) {
-  const unsigned peers = __match_any_sync(__activemask(), reinterpret_cast<unsigned long long>(counter));
+  const unsigned lanes = __activemask();
+  const unsigned peers = __match_any_sync(lanes, reinterpret_cast<unsigned long long>(counter));
   const int lane = threadIdx.x % 32, leader = __ffs(peers) - 1;
   int first = lane == leader ? atomicAdd(counter, __popc(peers)) : 0;
-  first = __shfl_sync(peers, first, leader);
+  first = __shfl_sync(lanes, first, leader);
   return first + __popc(peers & ((1u << lane) - 1));
 }
 
