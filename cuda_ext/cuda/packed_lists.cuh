@@ -86,9 +86,11 @@ struct LevelLists {
 
   __device__ __forceinline__ void add(Living who, const Reached& reached, int column, int row, int64_t) const {
     const int64_t list = int64_t(who.frame) * scene.blocks + grid.first_block + row * grid.blocks_x + column;
-    const int place = take_place(lists.counts + list);
+    const PlaceInList asked(lists.counts + list, __activemask());
+    const unsigned entry = entry_of(who.id, reached.tiles(column, row));
+    const int place = asked.get();
     if (place < lists.room) {
-      lists.entries[list * lists.room + place] = entry_of(who.id, reached.tiles(column, row));
+      lists.entries[list * lists.room + place] = entry;
     } else {
       atomicMax(lists.longest, static_cast<unsigned long long>(place) + 1);
     }
