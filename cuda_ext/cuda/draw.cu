@@ -121,7 +121,7 @@ struct Memory {
     lists.whole = space.take<int>(1);
     lists.counts = space.take<int>(blocks);
     zeroed = space.bytes();
-    lists.alive = space.take<int>(s.chunk_count);
+    lists.alive = is_frame_alone(s) ? nullptr : space.take<int>(s.chunk_count);
     lists.entries = space.take<unsigned>(blocks * lists.room);
     for (int level = 1; level < s.levels; ++level) {
       CoarseLevel& coarser = coarse.levels[level];
@@ -148,14 +148,15 @@ int blocks_for(int64_t threads) { return static_cast<int>((threads + kVisitThrea
 
 // `zeroed` bytes from `space` on have to be 0 before.
 void make_lists(const PackedScene& s, const BlockLists& lists, void* space, int64_t zeroed, cudaStream_t stream) {
-  constexpr int kFewChunks = 16 * kLoneThreads;
-  if (s.frames == 1 && s.chunk_count <= kFewChunks) {
-    find_chunks_of_frame<<<1, kLoneThreads, 0, stream>>>(s, lists, static_cast<int*>(space),
-                                                         static_cast<int>(zeroed / sizeof(int)));
-  } else {
-    STD_CUDA_CHECK(cudaMemsetAsync(space, 0, zeroed, stream));
-    find_living_chunks<<<blocks_for(s.chunk_count), kVisitThreads, 0, stream>>>(s, lists);
+  if (is_frame_alone(s)) {
+    const int zeros = static_cast<int>(zeroed / sizeof(int));
+    clear<<<blocks_for(zeros), kVisitThreads, 0, stream>>>(static_cast<int*>(space), zeros);
+    STD_CUDA_KERNEL_LAUNCH_CHECK();
+    launch_after(stream, visit_frame, dim3(std::min(s.chunk_count, kVisits)), kVisitThreads, s, lists);
+    return;
   }
+  STD_CUDA_CHECK(cudaMemsetAsync(space, 0, zeroed, stream));
+  find_living_chunks<<<blocks_for(s.chunk_count), kVisitThreads, 0, stream>>>(s, lists);
   STD_CUDA_KERNEL_LAUNCH_CHECK();
   const int64_t most = int64_t(s.chunk_count) * most_parts(std::min(s.frames, kFramesPerVisit));
   const dim3 grid(static_cast<unsigned>(std::min<int64_t>(most, kVisits)),

@@ -38,36 +38,6 @@ __global__ void __launch_bounds__(kVisitThreads) find_living_chunks(PackedScene 
   if (alive) lists.alive[place] = chunk;
 }
 
-constexpr int kLoneThreads = 1024;
-
-// The same for a frame alone by one thread block, which also sets `zeroed` to 0: a launch less to wait for.
-__global__ void __launch_bounds__(kLoneThreads)
-    find_chunks_of_frame(PackedScene s, BlockLists lists, int* zeroed, int zeros) {
-  allow_next_kernel();
-  __shared__ int count;
-  for (int k = threadIdx.x; k < zeros; k += kLoneThreads) zeroed[k] = 0;
-  if (threadIdx.x == 0) count = 0;
-  __syncthreads();
-  const float time = s.times[0];
-  constexpr int kAtOnce = 4;  // a thread, so that it waits for memory once
-  for (int first = 0; first < s.chunk_count; first += kAtOnce * kLoneThreads) {
-    bool alive[kAtOnce];
-#pragma unroll
-    for (int k = 0; k < kAtOnce; ++k) {
-      const int chunk = first + k * kLoneThreads + threadIdx.x;
-      const float4 c = s.chunks[min(chunk, s.chunk_count - 1)];
-      alive[k] = chunk < s.chunk_count && c.x <= time && time <= c.y;
-    }
-#pragma unroll
-    for (int k = 0; k < kAtOnce; ++k) {
-      const int place = append(&count, alive[k]);
-      if (alive[k]) lists.alive[place] = first + k * kLoneThreads + threadIdx.x;
-    }
-  }
-  __syncthreads();
-  if (threadIdx.x == 0) *lists.alive_count = count;
-}
-
 // The lists of one level's blocks, as `visit` fills them.
 struct LevelLists {
   const PackedScene& scene;
@@ -84,16 +54,23 @@ struct LevelLists {
 
   __device__ __forceinline__ int64_t reserve(int) const { return 0; }
 
-  __device__ __forceinline__ void add(Living who, const Reached& reached, int column, int row, int64_t) const {
-    const int64_t list = int64_t(who.frame) * scene.blocks + grid.first_block + row * grid.blocks_x + column;
-    const PlaceInList asked(lists.counts + list, __activemask());
-    const unsigned entry = entry_of(who.id, reached.tiles(column, row));
-    const int place = asked.get();
+  __device__ __forceinline__ int64_t list(int frame, int column, int row) const {
+    return int64_t(frame) * scene.blocks + grid.first_block + row * grid.blocks_x + column;
+  }
+
+  __device__ __forceinline__ void write(int64_t list, int place, unsigned entry) const {
     if (place < lists.room) {
       lists.entries[list * lists.room + place] = entry;
     } else {
       atomicMax(lists.longest, static_cast<unsigned long long>(place) + 1);
     }
+  }
+
+  __device__ __forceinline__ void add(Living who, const Reached& reached, int column, int row, int64_t) const {
+    const int64_t to = list(who.frame, column, row);
+    const PlaceInList asked(lists.counts + to, __activemask());
+    const unsigned entry = entry_of(who.id, reached.tiles(column, row));
+    write(to, asked.get(), entry);
   }
 };
 
@@ -154,6 +131,99 @@ __global__ void __launch_bounds__(kVisitThreads) visit_chunks(PackedScene s, Blo
     const unsigned alive = frames_alive(s, first_id + threadIdx.x, header, level.grid, first_frame, end_frame);
     visit(level, shared, blocks_of(level.grid), first_id, first_frame, alive);
   }
+}
+
+// A visit of a frame alone, which has no kernel before it that finds the living chunks, nor frames to choose from: what
+// it takes is waiting for memory, so it does that as seldom as can be.
+struct FrameVisit {
+  typename VisitScan::TempStorage scan;
+  Reached reached[kVisitThreads];
+  int2 columns[kVisitThreads];
+  int first_pair[kVisitThreads];
+};
+
+// Whether a launch is one; the pairs of a chunk are counted in 32 bits then.
+inline bool is_frame_alone(const PackedScene& s) { return s.frames == 1 && s.blocks <= INT32_MAX / kChunkSize; }
+
+// Sets what `visit_frame` counts in to 0, while that begins.
+__global__ void __launch_bounds__(kVisitThreads) clear(int* numbers, int count) {
+  allow_next_kernel();
+  const int k = blockIdx.x * kVisitThreads + threadIdx.x;
+  if (k < count) numbers[k] = 0;
+}
+
+// The k-th pair of a chunk on its way into its block's list; none past the last one, and where no tile is touched.
+class FoundPair {
+ public:
+  __device__ __forceinline__ FoundPair(const LevelLists& level, const FrameVisit& shared, int first_id, int k, int pairs)
+      : list_(0), entry_(k < pairs ? find(level, shared, first_id, k) : 0),
+        asked_(entry_ == 0 ? nullptr : level.lists.counts + list_, 0xffffffffu) {}
+
+  __device__ __forceinline__ void write(const LevelLists& level) const {
+    const int place = asked_.get();
+    if (entry_ != 0) level.write(list_, place, entry_);
+  }
+
+ private:
+  __device__ __forceinline__ unsigned find(const LevelLists& level, const FrameVisit& shared, int first_id, int k) {
+    const int owner = owner_of(shared.first_pair, k), nth = k - shared.first_pair[owner];
+    const int2 columns = shared.columns[owner];
+    const int down = nth / (columns.y - columns.x), across = nth - down * (columns.y - columns.x);
+    const int column = columns.x + across, row = shared.reached[owner].row0 + down;
+    list_ = level.list(0, column, row);
+    const unsigned tiles = shared.reached[owner].tiles(column, row);
+    return tiles == 0 ? 0 : entry_of(first_id + owner, tiles);
+  }
+
+  int64_t list_;
+  unsigned entry_;
+  PlaceInList asked_;
+};
+
+// Finds all pairs of a chunk. Each Gaussian is tried with all blocks of the rectangle around its ellipse: on its level
+// it is narrow, and mostly these are no more than it reaches. That takes one prefix sum and one search instead of three.
+__device__ __forceinline__ void visit_chunk(const LevelLists& level, FrameVisit& shared, int first_id) {
+  const Blocks blocks = blocks_of(level.grid);
+  Slice<float> slice;
+  float reach;
+  level.slice({first_id + static_cast<int>(threadIdx.x), 0}, slice, reach);
+  int mine = 0;
+  if (reach >= 0.f) {
+    const Reached reached(blocks, slice, reach);
+    const int2 columns = reached.columns(slice.a, blocks.columns);
+    mine = max(0, reached.row1 - reached.row0) * max(0, columns.y - columns.x);
+    shared.reached[threadIdx.x] = reached;
+    shared.columns[threadIdx.x] = columns;
+  }
+  const int pairs = deal_out(shared, mine, shared.first_pair, [](int) {});
+  wait_for_last_kernel();  // which clears the counters
+  for (int first = 0; first < pairs; first += 2 * kVisitThreads) {
+    const int k = first + threadIdx.x;  // two at once, as a thread waits for their places
+    const FoundPair one(level, shared, first_id, k, pairs), other(level, shared, first_id, k + kVisitThreads, pairs);
+    one.write(level);
+    other.write(level);
+  }
+  __syncthreads();
+}
+
+// All warps of a thread block look at the same chunks, as many at once as they have lanes, far from each other: living
+// ones are neighbours, and so are dealt out evenly.
+__global__ void __launch_bounds__(kVisitThreads) visit_frame(PackedScene s, BlockLists lists) {
+  allow_next_kernel();
+  __shared__ FrameVisit shared;
+  const float time = s.times[0];
+  const int lane = threadIdx.x % 32, step = gridDim.x;
+  for (int first = blockIdx.x; first < s.chunk_count; first += 32 * step) {
+    const int mine = first + lane * step;
+    const float4 header = s.chunks[min(mine, s.chunk_count - 1)];
+    const bool alive = mine < s.chunk_count && header.x <= time && time <= header.y;
+    for (unsigned left = __ballot_sync(0xffffffffu, alive); left != 0; left &= left - 1) {
+      const int k = __ffs(left) - 1, number = static_cast<int>(__shfl_sync(0xffffffffu, header.z, k));
+      const LevelLists level = {s, lists, s.grids[number], number};
+      visit_chunk(level, shared, (first + k * step) * kChunkSize);
+    }
+  }
+  wait_for_last_kernel();  // without a chunk, too, so that whatever waits for this kernel waits for both
 }
 
 }  // namespace garv

@@ -67,6 +67,12 @@ struct Reached {
             past_last_square<kSide>(x + fmaf(shift, right, sqrtf(fmaxf(right2, 0.f))), columns)};
   }
 
+  // Columns of blocks [first, past last) that the ellipse reaches in some row; x of a Gaussian deviates by `deviation`.
+  __device__ __forceinline__ int2 columns(float deviation, int count) const {
+    const float half = sqrtf(r2) * deviation;
+    return {first_square<kBlockSize>(x - half, count), past_last_square<kBlockSize>(x + half, count)};
+  }
+
   // A bit for each tile of a block, row by row.
   __device__ __forceinline__ unsigned tiles(int column, int row) const {
     unsigned found = 0;
@@ -121,8 +127,8 @@ struct VisitShared {
 };
 
 // Exclusive prefix sums of the threads' counts into `firsts`; calls reserve(total) once and returns the total.
-template <typename Reserve>
-__device__ __forceinline__ int deal_out(VisitShared& shared, int count, int* firsts, const Reserve& reserve) {
+template <typename Shared, typename Reserve>
+__device__ __forceinline__ int deal_out(Shared& shared, int count, int* firsts, const Reserve& reserve) {
   int first, total;
   VisitScan(shared.scan).ExclusiveSum(count, first, total);
   firsts[threadIdx.x] = first;
@@ -146,10 +152,10 @@ __device__ __forceinline__ int owner_of(const int* firsts, int k) {
 // `get`, while the answer is under way.
 class PlaceInList {
  public:
-  // By all `lanes` of a warp together.
+  // By all `lanes` of a warp together; those whose counter is null want none.
   __device__ __forceinline__ PlaceInList(int* counter, unsigned lanes) : lanes_(lanes) {
     peers_ = __match_any_sync(lanes, reinterpret_cast<unsigned long long>(counter));
-    first_ = lane() == leader() ? atomicAdd(counter, __popc(peers_)) : 0;
+    first_ = counter != nullptr && lane() == leader() ? atomicAdd(counter, __popc(peers_)) : 0;
   }
 
   // Answers are handed around by all lanes together: if those of each list did so for themselves, they would go on one
