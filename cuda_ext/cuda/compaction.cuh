@@ -92,7 +92,7 @@ std::tuple<Tensor, Tensor, Tensor> compact(const Part& part, int64_t count, int 
   const int blocks = row_blocks(count);
   int total = 0;
   Kept kept = {};
-  Tensor space = torch::stable::new_empty(like, {int64_t(blocks) * (kRowWarps + 1) + 1}, ScalarType::Int);
+  Tensor space = new_tensor(like, {int64_t(blocks) * (kRowWarps + 1) + 1}, aoti_torch_dtype_int32());
   if (blocks > 0) {
     kept.firsts = static_cast<int*>(space.mutable_data_ptr());
     kept.masks = reinterpret_cast<unsigned*>(kept.firsts + blocks + 1);
@@ -103,8 +103,8 @@ std::tuple<Tensor, Tensor, Tensor> compact(const Part& part, int64_t count, int 
     STD_CUDA_CHECK(cudaMemcpyAsync(&total, kept.firsts + blocks, sizeof(int), cudaMemcpyDeviceToHost, stream));
     STD_CUDA_CHECK(cudaStreamSynchronize(stream));
   }
-  Tensor means = torch::stable::new_empty(like, {total, 3}), cholesky = torch::stable::new_empty(like, {total, 6});
-  Tensor colors = torch::stable::new_empty(like, {total, channels});
+  Tensor means = new_tensor(like, {total, 3}), cholesky = new_tensor(like, {total, 6});
+  Tensor colors = new_tensor(like, {total, channels});
   if (total > 0) {
     const Rows<T> rows = {static_cast<T*>(means.mutable_data_ptr()), static_cast<T*>(cholesky.mutable_data_ptr()),
                           static_cast<T*>(colors.mutable_data_ptr())};

@@ -1,7 +1,5 @@
 // Frames out of packed Gaussians: the decoder's operator. The coarse levels are drawn all at once and added up from the
 // coarsest to the finest of them, while the image's own level is drawn already; then they are interpolated into it.
-#include <array>
-
 #include "chaining.cuh"
 #include "image_output.cuh"
 
@@ -131,19 +129,6 @@ struct Memory {
   }
 };
 
-// Bytes or floats. By the name of an operator, as torch::stable::new_empty finds its own, it would take a frame alone
-// microseconds more.
-Tensor new_tensor(const Tensor& like, std::initializer_list<int64_t> shape, bool as_float) {
-  std::array<int64_t, 4> strides;
-  int64_t count = 1;
-  for (size_t axis = shape.size(); axis-- > 0; count *= shape.begin()[axis]) strides[axis] = count;
-  AtenTensorHandle made;
-  TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(static_cast<int64_t>(shape.size()), shape.begin(), strides.data(),
-                                                  as_float ? aoti_torch_dtype_float32() : aoti_torch_dtype_uint8(),
-                                                  aoti_torch_device_type_cuda(), like.get_device_index(), &made));
-  return Tensor(made);
-}
-
 int blocks_for(int64_t threads) { return static_cast<int>((threads + kVisitThreads - 1) / kVisitThreads); }
 
 // `zeroed` bytes from `space` on have to be 0 before.
@@ -249,7 +234,7 @@ Tensor draw(const Tensor& records, const Tensor& chunks, int64_t levels, int64_t
   if (s.chunk_count == 0 || s.frames == 0) return zeros();
   Workspace space;
   Memory(space, s, room);
-  Tensor workspace = new_tensor(records, {space.bytes()}, false);
+  Tensor workspace = new_tensor(records, {space.bytes()}, aoti_torch_dtype_uint8());
   space.start(workspace.mutable_data_ptr());
   Memory memory(space, s, room);
 
@@ -261,7 +246,8 @@ Tensor draw(const Tensor& records, const Tensor& chunks, int64_t levels, int64_t
                                    cudaMemcpyDefault, stream));
     return zeros();
   }
-  Tensor image = new_tensor(records, shape, as_float);  // while the lists are made
+  // While the lists are made.
+  Tensor image = new_tensor(records, shape, as_float ? aoti_torch_dtype_float32() : aoti_torch_dtype_uint8());
   const auto run = [&](auto c, const auto& output) { draw_levels<c>(s, memory, window, output, stream); };
   void* const pixels = image.mutable_data_ptr();
   dispatch_channels<kRecordChannels>(static_cast<int>(channels), [&](auto c) {

@@ -127,7 +127,7 @@ Tensor region_weights(const Tensor& means, const Tensor& cholesky, const Tensor&
     const T *m = checked<T>(means, count, 3, "means"), *l = checked<T>(cholesky, count, 6, "cholesky");
     const T* s = checked<T>(spread, 3, 0, "spread");
     STD_TORCH_CHECK(count < INT32_MAX, "at most 2^31 Gaussians, got ", count);
-    Tensor weights = torch::stable::new_empty(means, {count});
+    Tensor weights = new_tensor(means, {count});
     if (count == 0) return weights;
     weigh<<<row_blocks(count), kRowThreads, 0, stream_of(means)>>>(
         region, m, l, s, T(narrower), T(feather), count, static_cast<T*>(weights.mutable_data_ptr()));
@@ -179,8 +179,8 @@ Tensor typical_spread(const Tensor& cholesky) {
     STD_TORCH_CHECK(cholesky.dim() == 2, "cholesky must be [N, 6]");
     const int64_t count = cholesky.size(0);
     const T* const l = checked<T>(cholesky, count, 6, "cholesky");
-    Tensor spread = torch::stable::new_empty(cholesky, {3});
-    Tensor space = torch::stable::new_empty(cholesky, {kSpreadBlocks * 3}, ScalarType::Double);
+    Tensor spread = new_tensor(cholesky, {3});
+    Tensor space = new_tensor(cholesky, {kSpreadBlocks * 3}, aoti_torch_dtype_float64());
     ThreeSums* const partial = static_cast<ThreeSums*>(space.mutable_data_ptr());
     const cudaStream_t stream = stream_of(cholesky);
     sum_logarithms<<<kSpreadBlocks, kRowThreads, 0, stream>>>(l, count, partial);
