@@ -157,7 +157,6 @@ class VideoDecoder(FrameAccess):
         low, high = (tuple((end + 0.5).tolist()) for end in (points.amin(0), points.amax(0)))
         return colors_at(self._views.reaching(low, high), points, self._tau / 255).float().clamp(0, 1)
 
-    @torch.no_grad()
     def cropped(self, box: Box) -> VideoDecoder:
         """A decoder of the video inside of a box, which holds only the Gaussians that this needs.
 
