@@ -139,9 +139,8 @@ def mix(high: VideoGaussians, low: VideoGaussians, region: Region, feather: floa
     """
     check_one_video([high.info, low.info])
     spread, boxes = spread_of(high), _boxes_of(region, high.means)
-    inside = _weights_in(boxes, high, spread, feather)
-    outside = 1 - _weights_in(boxes, low, spread, feather)
-    return VideoGaussians(*ops.join_weighted(_tensors(high), inside, _tensors(low), outside), high.info)
+    shown, hidden = (_weights_in(boxes, gaussians, spread, feather) for gaussians in (high, low))
+    return VideoGaussians(*ops.join_weighted(_tensors(high), shown, _tensors(low), hidden), high.info)
 
 
 def weights_in(region: Region, gaussians: VideoGaussians, spread: Tensor, feather: float = FEATHER) -> Tensor:

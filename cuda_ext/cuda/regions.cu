@@ -71,14 +71,14 @@ std::tuple<Tensor, Tensor, Tensor> crop_gaussians(const Tensor& means, const Ten
   });
 }
 
-// The first encoding's Gaussians, then the second one's.
+// The first encoding's Gaussians, then the second one's, hidden as far as the first is shown.
 template <typename T>
 struct Weighted {
   Gaussians<T> first, second;
-  const T *first_weights, *second_weights;
+  const T *shown, *hidden;
 
   __device__ bool is_first(int64_t n) const { return n < first.count; }
-  __device__ T weight(int64_t n) const { return is_first(n) ? first_weights[n] : second_weights[n - first.count]; }
+  __device__ T weight(int64_t n) const { return is_first(n) ? shown[n] : T(1) - hidden[n - first.count]; }
   __device__ bool keep(int64_t n) const { return weight(n) != T(0); }
   __device__ T mean(int64_t n, int column) const {
     return is_first(n) ? first.means[3 * n + column] : second.means[3 * (n - first.count) + column];
@@ -96,14 +96,14 @@ struct Weighted {
 std::tuple<Tensor, Tensor, Tensor> join_weighted(const Tensor& means, const Tensor& cholesky, const Tensor& colors,
                                                  const Tensor& weights, const Tensor& other_means,
                                                  const Tensor& other_cholesky, const Tensor& other_colors,
-                                                 const Tensor& other_weights) {
+                                                 const Tensor& hidden) {
   const DeviceGuard guard(means.get_device_index());
   return with_dtype(means, [&](auto zero) {
     using T = decltype(zero);
     const Gaussians<T> first(means, cholesky, colors), second(other_means, other_cholesky, other_colors);
     STD_TORCH_CHECK(first.channels == second.channels, "both colors must have as many channels");
     const Weighted<T> part = {first, second, checked<T>(weights, first.count, 0, "weights"),
-                              checked<T>(other_weights, second.count, 0, "weights")};
+                              checked<T>(hidden, second.count, 0, "hidden")};
     return compact<T>(part, first.count + second.count, first.channels, means);
   });
 }
