@@ -204,12 +204,13 @@ class FrameAccess(ABC):
     def _batch(
         self, chosen: Sequence[float], crop: Window | None, size: tuple[int, int] | None, dtype: torch.dtype
     ) -> FrameBatch:
+        data = self._decode(chosen, crop, size, dtype)  # first, so that a GPU has begun
         whole = torch.tensor([int(i) for i in chosen], dtype=torch.int64)
         pts, durations = (times[whole] for times in self._times)
         for k, number in enumerate(chosen):
             if not isinstance(number, int):
                 pts[k] = float(self.metadata.seconds(number))
-        return FrameBatch(self._decode(chosen, crop, size, dtype), pts, durations)
+        return FrameBatch(data, pts, durations)
 
     @cached_property
     def _times(self) -> tuple[Tensor, Tensor]:

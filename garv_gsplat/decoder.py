@@ -79,7 +79,7 @@ class VideoDecoder(FrameAccess):
         """What is drawn from. Raises ValueError once closed, RuntimeError where CUDA is lost."""
         if self._all_views is None:
             raise ValueError("the decoder is closed; open the file again")
-        if self.device.type == "cuda" and os.getpid() != self._opened_in:
+        if os.getpid() != self._opened_in and self.device.type == "cuda":
             raise RuntimeError(
                 "the decoder was opened on a GPU before this process was forked, and CUDA does not survive that; open "
                 'it in the new process, or start processes by "spawn" (DataLoader: multiprocessing_context="spawn")'
@@ -157,7 +157,6 @@ class VideoDecoder(FrameAccess):
         low, high = (tuple((end + 0.5).tolist()) for end in (points.amin(0), points.amax(0)))
         return colors_at(self._views.reaching(low, high), points, self._tau / 255).float().clamp(0, 1)
 
-    @torch.no_grad()
     def cropped(self, box: Box) -> VideoDecoder:
         """A decoder of the video inside of a box, which holds only the Gaussians that this needs.
 

@@ -36,10 +36,11 @@ def place(info: VideoInfo, crop: Window | None, size: tuple[int, int] | None) ->
     Crops of one scale share a grid, those of the video's own scale all do. Raises ValueError for a crop that is empty
     or leaves the video, and for a size below 1x1; TypeError for what are no whole numbers.
     """
-    if crop is None and size is None:
-        return NATIVE, (0, 0, info.width, info.height)
-    crop = check_crop(info, crop or (0, 0, info.width, info.height))
-    size = check_size(size or crop[2:])
+    whole = (0, 0, info.width, info.height)
+    crop = whole if crop is None else check_crop(info, crop)
+    if size is None:
+        return NATIVE, crop
+    size = check_size(size)
     scale = tuple(Fraction(n, m) for n, m in zip(size, crop[2:]))
     start = [n * s for n, s in zip(crop[:2], scale)]
     grid = Grid(tuple(map(float, scale)), tuple(float(n % 1) for n in start))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from garv_gsplat.gaussians import neighbour_order
 from garv_gsplat.motion import maps_at
-from garv_gsplat.ops import CHUNK_SIZE, MAX_LEVELS, MIN_SIGMA, UPSAMPLING_VARIANCE, ListBudget, draw
+from garv_gsplat.ops import CHUNK_SIZE, MAX_LEVELS, MIN_SIGMA, UPSAMPLING_VARIANCE, Drawing, ListBudget
 
 RECORD_CHANNELS = 4
 
@@ -63,8 +64,11 @@ class PackedVolume:
         if positions.shape[0] == 0:  # nothing to learn from
             return self.records.new_empty(0, window[3], window[2], self.channels, dtype=dtype)
         motion = maps_at(self.maps, positions) if motion is None else motion
-        arguments = (self.records, self.chunks, self.levels, self.channels, self.tau, positions, *window)
-        return budget.run(lambda room, missing: draw(*arguments, room, missing, dtype, motion))
+        return budget.run(lambda room, missing: self._drawing(positions, window, room, missing, dtype, motion))
+
+    @cached_property
+    def _drawing(self) -> Drawing:
+        return Drawing(self.records, self.chunks, self.levels, self.channels, self.tau)
 
 
 def pack(

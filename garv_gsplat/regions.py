@@ -57,7 +57,13 @@ def crop_gaussians(gaussians: VideoGaussians, box: Box, threshold: float) -> Vid
     Gaussians that add less than `threshold` of white everywhere in it are left out. Not differentiable. Raises as
     `crop_info` does.
     """
-    info, low, high = crop_info(gaussians.info, box)
+    return gaussians_in(gaussians, *crop_info(gaussians.info, box), threshold)
+
+
+def gaussians_in(
+    gaussians: VideoGaussians, info: VideoInfo, low: Sequence[int], high: Sequence[int], threshold: float
+) -> VideoGaussians:
+    """`crop_gaussians` for what `crop_info` gives of a box."""
     if info.motion is not None:
         return _crop_moving(gaussians, info, low, high, threshold)
     size = (gaussians.info.width, gaussians.info.height, gaussians.info.frames)
@@ -133,9 +139,8 @@ def mix(high: VideoGaussians, low: VideoGaussians, region: Region, feather: floa
     """
     check_one_video([high.info, low.info])
     spread, boxes = spread_of(high), _boxes_of(region, high.means)
-    inside = _weights_in(boxes, high, spread, feather)
-    outside = 1 - _weights_in(boxes, low, spread, feather)
-    return VideoGaussians(*ops.join_weighted(_tensors(high), inside, _tensors(low), outside), high.info)
+    shown, hidden = (_weights_in(boxes, gaussians, spread, feather) for gaussians in (high, low))
+    return VideoGaussians(*ops.join_weighted(_tensors(high), shown, _tensors(low), hidden), high.info)
 
 
 def weights_in(region: Region, gaussians: VideoGaussians, spread: Tensor, feather: float = FEATHER) -> Tensor:
@@ -150,9 +155,9 @@ def weights_in(region: Region, gaussians: VideoGaussians, spread: Tensor, feathe
 
 def _boxes_of(region: Region, like: Tensor) -> Tensor:
     """The region's boxes as columns, of the dtype and on the device of a tensor."""
-    boxes = region.columns.to(like.dtype)
     # Not pinned, uploading them would wait for the device.
-    return boxes.pin_memory().to(like.device, non_blocking=True) if like.is_cuda else boxes
+    boxes = torch.empty(region.columns.shape, dtype=like.dtype, pin_memory=like.is_cuda).copy_(region.columns)
+    return boxes.to(like.device, non_blocking=True)
 
 
 def _weights_in(boxes: Tensor, gaussians: VideoGaussians, spread: Tensor, feather: float) -> Tensor:

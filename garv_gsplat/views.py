@@ -19,7 +19,7 @@ from garv_gsplat.loading import LazyGaussians
 from garv_gsplat.motion import Point, box_in_plane, pixel_maps
 from garv_gsplat.ops import ListBudget, PairBudget
 from garv_gsplat.packing import PackedVolume, draw_channels, join_volumes, pack_channels
-from garv_gsplat.regions import colors_at, crop_gaussians, crop_info
+from garv_gsplat.regions import colors_at, crop_info, gaussians_in
 from garv_gsplat.rendering import VolumeView, view_plane, view_volume
 from garv_gsplat.volume import Box, VideoInfo
 
@@ -164,8 +164,8 @@ class Views:
     @torch.no_grad()
     def cropped(self, box: Box) -> VideoGaussians:
         """The video inside of a box by the Gaussians that it needs, on the device; see `crop_gaussians`."""
-        _, low, high = crop_info(self.info, box)
-        return crop_gaussians(self.reaching(low, high), box, self._tau / 255)
+        info, low, high = crop_info(self.info, box)
+        return gaussians_in(self.reaching(low, high), info, low, high, self._tau / 255)
 
     @torch.no_grad()
     def scan(self, axis: str, at: float, size: Sequence[int] | None, dtype: torch.dtype) -> Tensor:

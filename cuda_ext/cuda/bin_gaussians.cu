@@ -51,8 +51,10 @@ struct BlockPairs {
 
   __device__ __forceinline__ void add(Living who, const Reached& reached, int column, int row, int64_t at) const {
     const int list = who.frame * blocks.columns * blocks.rows + row * blocks.columns + column;
-    const int place = take_place(found.lengths + list);
-    if (at < found.capacity) found.pairs[at] = {list, place, entry_of(who.id, reached.tiles(column, row))};
+    const PlaceInList asked(found.lengths + list, __activemask());
+    const unsigned entry = entry_of(who.id, reached.tiles(column, row));
+    const int place = asked.get();
+    if (at < found.capacity) found.pairs[at] = {list, place, entry};
   }
 };
 

@@ -9,6 +9,7 @@
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 
+#include <array>
 #include <initializer_list>
 #include <type_traits>
 #include <utility>
@@ -107,6 +108,26 @@ inline cudaStream_t stream_of(const Tensor& t) {
   void* stream = nullptr;
   TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(t.get_device_index(), &stream));
   return static_cast<cudaStream_t>(stream);
+}
+
+// Where `like` is, not set to anything; dtype: what aoti_torch_dtype_... gives. By the name of an operator, as
+// torch::stable::new_empty finds its own, it takes microseconds more, which count where the device waits for them.
+inline Tensor new_tensor(const Tensor& like, std::initializer_list<int64_t> shape, int32_t dtype) {
+  std::array<int64_t, 4> strides;
+  int64_t count = 1;
+  for (size_t axis = shape.size(); axis-- > 0; count *= shape.begin()[axis]) strides[axis] = count;
+  AtenTensorHandle made;
+  TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(static_cast<int64_t>(shape.size()), shape.begin(), strides.data(),
+                                                  dtype, aoti_torch_device_type_cuda(), like.get_device_index(),
+                                                  &made));
+  return Tensor(made);
+}
+
+// Of the dtype of `like`.
+inline Tensor new_tensor(const Tensor& like, std::initializer_list<int64_t> shape) {
+  int32_t dtype;
+  TORCH_ERROR_CODE_CHECK(aoti_torch_get_dtype(like.get(), &dtype));
+  return new_tensor(like, shape, dtype);
 }
 
 // A slice as the kernels use it, with what is left of its cutoff after the distance in time.

@@ -17,10 +17,26 @@ constexpr int kSumItems = 8;
 
 inline int row_blocks(int64_t count) { return static_cast<int>((count + kRowThreads - 1) / kRowThreads); }
 
+// A number that the device writes for the host, which reads it once it has waited: to copy one over takes longer. Each
+// thread of the host has one.
+class HostNumber {
+ public:
+  HostNumber() { STD_CUDA_CHECK(cudaHostAlloc(&place_, sizeof(int), cudaHostAllocPortable)); }
+  ~HostNumber() { cudaFreeHost(place_); }
+  HostNumber(const HostNumber&) = delete;
+  HostNumber& operator=(const HostNumber&) = delete;
+
+  int* place() const { return place_; }
+
+ private:
+  int* place_ = nullptr;
+};
+
 // What is kept: a bit for each Gaussian, and where a block's first one goes.
 struct Kept {
   unsigned* masks;  // [blocks * kRowWarps]
   int* firsts;      // [blocks + 1], the last is the number of all; until they are added up each block's own number
+  int* total;       // the number of all once more, where the host reads it
 };
 
 // What is kept and how it is changed; all that it reads lies on the device.
@@ -53,7 +69,9 @@ __global__ void __launch_bounds__(kSumThreads) add_up(Kept kept, int blocks) {
     before += total;
     __syncthreads();
   }
-  if (threadIdx.x == 0) kept.firsts[blocks] = before;
+  if (threadIdx.x > 0) return;
+  kept.firsts[blocks] = before;
+  *kept.total = before;
 }
 
 template <typename T>
@@ -92,19 +110,21 @@ std::tuple<Tensor, Tensor, Tensor> compact(const Part& part, int64_t count, int 
   const int blocks = row_blocks(count);
   int total = 0;
   Kept kept = {};
-  Tensor space = torch::stable::new_empty(like, {int64_t(blocks) * (kRowWarps + 1) + 1}, ScalarType::Int);
+  Tensor space = new_tensor(like, {int64_t(blocks) * (kRowWarps + 1) + 1}, aoti_torch_dtype_int32());
   if (blocks > 0) {
     kept.firsts = static_cast<int*>(space.mutable_data_ptr());
     kept.masks = reinterpret_cast<unsigned*>(kept.firsts + blocks + 1);
+    static thread_local const HostNumber number;
+    kept.total = number.place();
     find_kept<<<blocks, kRowThreads, 0, stream>>>(part, count, kept);
     STD_CUDA_KERNEL_LAUNCH_CHECK();
     add_up<><<<1, kSumThreads, 0, stream>>>(kept, blocks);
     STD_CUDA_KERNEL_LAUNCH_CHECK();
-    STD_CUDA_CHECK(cudaMemcpyAsync(&total, kept.firsts + blocks, sizeof(int), cudaMemcpyDeviceToHost, stream));
     STD_CUDA_CHECK(cudaStreamSynchronize(stream));
+    total = *kept.total;
   }
-  Tensor means = torch::stable::new_empty(like, {total, 3}), cholesky = torch::stable::new_empty(like, {total, 6});
-  Tensor colors = torch::stable::new_empty(like, {total, channels});
+  Tensor means = new_tensor(like, {total, 3}), cholesky = new_tensor(like, {total, 6});
+  Tensor colors = new_tensor(like, {total, channels});
   if (total > 0) {
     const Rows<T> rows = {static_cast<T*>(means.mutable_data_ptr()), static_cast<T*>(cholesky.mutable_data_ptr()),
                           static_cast<T*>(colors.mutable_data_ptr())};

@@ -1,7 +1,5 @@
 // Frames out of packed Gaussians: the decoder's operator. The coarse levels are drawn all at once and added up from the
 // coarsest to the finest of them, while the image's own level is drawn already; then they are interpolated into it.
-#include <array>
-
 #include "chaining.cuh"
 #include "image_output.cuh"
 
@@ -121,7 +119,7 @@ struct Memory {
     lists.whole = space.take<int>(1);
     lists.counts = space.take<int>(blocks);
     zeroed = space.bytes();
-    lists.alive = space.take<int>(s.chunk_count);
+    lists.alive = s.frames == 1 ? nullptr : space.take<int>(s.chunk_count);
     lists.entries = space.take<unsigned>(blocks * lists.room);
     for (int level = 1; level < s.levels; ++level) {
       CoarseLevel& coarser = coarse.levels[level];
@@ -131,31 +129,19 @@ struct Memory {
   }
 };
 
-// Bytes or floats. By the name of an operator, as torch::stable::new_empty finds its own, it would take a frame alone
-// microseconds more.
-Tensor new_tensor(const Tensor& like, std::initializer_list<int64_t> shape, bool as_float) {
-  std::array<int64_t, 4> strides;
-  int64_t count = 1;
-  for (size_t axis = shape.size(); axis-- > 0; count *= shape.begin()[axis]) strides[axis] = count;
-  AtenTensorHandle made;
-  TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(static_cast<int64_t>(shape.size()), shape.begin(), strides.data(),
-                                                  as_float ? aoti_torch_dtype_float32() : aoti_torch_dtype_uint8(),
-                                                  aoti_torch_device_type_cuda(), like.get_device_index(), &made));
-  return Tensor(made);
-}
-
 int blocks_for(int64_t threads) { return static_cast<int>((threads + kVisitThreads - 1) / kVisitThreads); }
 
 // `zeroed` bytes from `space` on have to be 0 before.
 void make_lists(const PackedScene& s, const BlockLists& lists, void* space, int64_t zeroed, cudaStream_t stream) {
-  constexpr int kFewChunks = 16 * kLoneThreads;
-  if (s.frames == 1 && s.chunk_count <= kFewChunks) {
-    find_chunks_of_frame<<<1, kLoneThreads, 0, stream>>>(s, lists, static_cast<int*>(space),
-                                                         static_cast<int>(zeroed / sizeof(int)));
-  } else {
-    STD_CUDA_CHECK(cudaMemsetAsync(space, 0, zeroed, stream));
-    find_living_chunks<<<blocks_for(s.chunk_count), kVisitThreads, 0, stream>>>(s, lists);
+  if (s.frames == 1) {
+    const int zeros = static_cast<int>(zeroed / sizeof(int));
+    clear<<<blocks_for(zeros), kVisitThreads, 0, stream>>>(static_cast<int*>(space), zeros);
+    STD_CUDA_KERNEL_LAUNCH_CHECK();
+    launch_after(stream, visit_frame, dim3(std::min(s.chunk_count, kVisits)), kVisitThreads, s, lists);
+    return;
   }
+  STD_CUDA_CHECK(cudaMemsetAsync(space, 0, zeroed, stream));
+  find_living_chunks<<<blocks_for(s.chunk_count), kVisitThreads, 0, stream>>>(s, lists);
   STD_CUDA_KERNEL_LAUNCH_CHECK();
   const int64_t most = int64_t(s.chunk_count) * most_parts(std::min(s.frames, kFramesPerVisit));
   const dim3 grid(static_cast<unsigned>(std::min<int64_t>(most, kVisits)),
@@ -248,19 +234,20 @@ Tensor draw(const Tensor& records, const Tensor& chunks, int64_t levels, int64_t
   if (s.chunk_count == 0 || s.frames == 0) return zeros();
   Workspace space;
   Memory(space, s, room);
-  Tensor workspace = new_tensor(records, {space.bytes()}, false);
+  Tensor workspace = new_tensor(records, {space.bytes()}, aoti_torch_dtype_uint8());
   space.start(workspace.mutable_data_ptr());
   Memory memory(space, s, room);
-  memory.lists.missing = checked_missing(missing);
 
   const cudaStream_t stream = stream_of(records);
   make_lists(s, memory.lists, workspace.mutable_data_ptr(), memory.zeroed, stream);
+  memory.lists.missing = checked_missing(missing);  // asks the driver, while the lists are made
   if (room == 0) {
     STD_CUDA_CHECK(cudaMemcpyAsync(memory.lists.missing, memory.lists.longest, sizeof(*memory.lists.missing),
                                    cudaMemcpyDefault, stream));
     return zeros();
   }
-  Tensor image = new_tensor(records, shape, as_float);  // while the lists are made
+  // While the lists are made.
+  Tensor image = new_tensor(records, shape, as_float ? aoti_torch_dtype_float32() : aoti_torch_dtype_uint8());
   const auto run = [&](auto c, const auto& output) { draw_levels<c>(s, memory, window, output, stream); };
   void* const pixels = image.mutable_data_ptr();
   dispatch_channels<kRecordChannels>(static_cast<int>(channels), [&](auto c) {

@@ -41,7 +41,7 @@ struct BlockLists {
   int64_t* missing;             // the same for the host, which need not wait for it; written only if some did not fit
   int* alive_count;
   int* counts;        // [frames * blocks] lengths, whether or not they fit
-  int* alive;         // [chunk_count] chunks with a Gaussian that is alive in a frame
+  int* alive;         // [chunk_count] chunks with a Gaussian that is alive in a frame; null where nobody looked for them
   unsigned* entries;  // [frames * blocks, room]
   int* whole;         // whether they all are; 0 before, and where nobody asks
 

@@ -38,34 +38,11 @@ __global__ void __launch_bounds__(kVisitThreads) find_living_chunks(PackedScene 
   if (alive) lists.alive[place] = chunk;
 }
 
-constexpr int kLoneThreads = 1024;
-
-// The same for a frame alone by one thread block, which also sets `zeroed` to 0: a launch less to wait for.
-__global__ void __launch_bounds__(kLoneThreads)
-    find_chunks_of_frame(PackedScene s, BlockLists lists, int* zeroed, int zeros) {
+// For a frame alone, whose visit finds the living chunks itself: sets what it counts in to 0 meanwhile.
+__global__ void __launch_bounds__(kVisitThreads) clear(int* numbers, int count) {
   allow_next_kernel();
-  __shared__ int count;
-  for (int k = threadIdx.x; k < zeros; k += kLoneThreads) zeroed[k] = 0;
-  if (threadIdx.x == 0) count = 0;
-  __syncthreads();
-  const float time = s.times[0];
-  constexpr int kAtOnce = 4;  // a thread, so that it waits for memory once
-  for (int first = 0; first < s.chunk_count; first += kAtOnce * kLoneThreads) {
-    bool alive[kAtOnce];
-#pragma unroll
-    for (int k = 0; k < kAtOnce; ++k) {
-      const int chunk = first + k * kLoneThreads + threadIdx.x;
-      const float4 c = s.chunks[min(chunk, s.chunk_count - 1)];
-      alive[k] = chunk < s.chunk_count && c.x <= time && time <= c.y;
-    }
-#pragma unroll
-    for (int k = 0; k < kAtOnce; ++k) {
-      const int place = append(&count, alive[k]);
-      if (alive[k]) lists.alive[place] = first + k * kLoneThreads + threadIdx.x;
-    }
-  }
-  __syncthreads();
-  if (threadIdx.x == 0) *lists.alive_count = count;
+  const int k = blockIdx.x * kVisitThreads + threadIdx.x;
+  if (k < count) numbers[k] = 0;
 }
 
 // A Gaussian at a time, and the patches of 2x2 blocks that cover what it reaches then.
@@ -208,6 +185,22 @@ __device__ __forceinline__ int frames_per_visit(int frames, int chunks) {
   return (frames + parts - 1) / parts;
 }
 
+// Lists the Gaussians of a chunk of a level at those of 32 frames, from `first_frame` on, that have their bit set.
+__device__ __forceinline__ void visit_chunk(const PackedScene& s, const BlockLists& lists, int chunk, int level,
+                                            int first_frame, unsigned frames) {
+  const Grid& grid = s.grids[level];
+  const int id = chunk * kChunkSize + threadIdx.x;
+  const Record record = Record::load(s, id);
+  const float cutoff = record.cutoff(s.log2_scale);
+  unsigned alive = frames_alive(s, record, cutoff, grid, first_frame, frames);
+  wait_for_last_kernel();  // for lists that are empty
+  for (; __any_sync(0xffffffffu, alive != 0); alive &= alive - 1) {
+    Patches own = {};
+    if (alive != 0) own = patches_of(s, record, cutoff, grid, level, first_frame + __ffs(alive) - 1);
+    list_patches(s, lists, grid, id / 32 * 32, own);
+  }
+}
+
 __global__ void __launch_bounds__(kVisitThreads) visit_chunks(PackedScene s, BlockLists lists) {
   allow_next_kernel();
   wait_for_last_kernel();
@@ -215,22 +208,30 @@ __global__ void __launch_bounds__(kVisitThreads) visit_chunks(PackedScene s, Blo
   const int end = min(s.frames, begin + kFramesPerVisit), step = frames_per_visit(end - begin, chunks);
   const int parts = (end - begin + step - 1) / step;
   for (int k = blockIdx.x; k < chunks * parts; k += gridDim.x) {
-    const int chunk = lists.alive[k / parts], first_id = chunk * kChunkSize;
-    const int first_frame = begin + k % parts * step, end_frame = min(end, first_frame + step);
+    const int chunk = lists.alive[k / parts], first_frame = begin + k % parts * step;
     const float4 header = s.chunks[chunk];
-    const int number = static_cast<int>(header.z);
-    const Grid& grid = s.grids[number];
-    const unsigned frames = frames_within(s, header, first_frame, end_frame);
-    if (frames == 0) continue;
-    const Record record = Record::load(s, first_id + threadIdx.x);
-    const float cutoff = record.cutoff(s.log2_scale);
-    unsigned alive = frames_alive(s, record, cutoff, grid, first_frame, frames);
-    for (; __any_sync(0xffffffffu, alive != 0); alive &= alive - 1) {
-      Patches own = {};
-      if (alive != 0) own = patches_of(s, record, cutoff, grid, number, first_frame + __ffs(alive) - 1);
-      list_patches(s, lists, grid, first_id + threadIdx.x / 32 * 32, own);
+    const unsigned frames = frames_within(s, header, first_frame, min(end, first_frame + step));
+    if (frames != 0) visit_chunk(s, lists, chunk, static_cast<int>(header.z), first_frame, frames);
+  }
+}
+
+// The same for a frame alone, with no kernel before it that finds the living chunks. All warps of a thread block look
+// at the same chunks, as many at once as they have lanes, far from each other: living ones are neighbours, and so are
+// dealt out evenly.
+__global__ void __launch_bounds__(kVisitThreads) visit_frame(PackedScene s, BlockLists lists) {
+  allow_next_kernel();
+  const float time = s.times[0];
+  const int step = gridDim.x, lane = threadIdx.x % 32;
+  for (int first = blockIdx.x; first < s.chunk_count; first += 32 * step) {
+    const int mine = first + lane * step;
+    const float4 header = s.chunks[min(mine, s.chunk_count - 1)];
+    const bool alive = mine < s.chunk_count && header.x <= time && time <= header.y;
+    for (unsigned left = __ballot_sync(0xffffffffu, alive); left != 0; left &= left - 1) {
+      const int k = __ffs(left) - 1;
+      visit_chunk(s, lists, first + k * step, static_cast<int>(__shfl_sync(0xffffffffu, header.z, k)), 0, 1u);
     }
   }
+  wait_for_last_kernel();  // without a chunk, too, so that whatever waits for this kernel waits for both
 }
 
 }  // namespace garv

@@ -71,14 +71,14 @@ std::tuple<Tensor, Tensor, Tensor> crop_gaussians(const Tensor& means, const Ten
   });
 }
 
-// The first encoding's Gaussians, then the second one's.
+// The first encoding's Gaussians, then the second one's, hidden as far as the first is shown.
 template <typename T>
 struct Weighted {
   Gaussians<T> first, second;
-  const T *first_weights, *second_weights;
+  const T *shown, *hidden;
 
   __device__ bool is_first(int64_t n) const { return n < first.count; }
-  __device__ T weight(int64_t n) const { return is_first(n) ? first_weights[n] : second_weights[n - first.count]; }
+  __device__ T weight(int64_t n) const { return is_first(n) ? shown[n] : T(1) - hidden[n - first.count]; }
   __device__ bool keep(int64_t n) const { return weight(n) != T(0); }
   __device__ T mean(int64_t n, int column) const {
     return is_first(n) ? first.means[3 * n + column] : second.means[3 * (n - first.count) + column];
@@ -96,14 +96,14 @@ struct Weighted {
 std::tuple<Tensor, Tensor, Tensor> join_weighted(const Tensor& means, const Tensor& cholesky, const Tensor& colors,
                                                  const Tensor& weights, const Tensor& other_means,
                                                  const Tensor& other_cholesky, const Tensor& other_colors,
-                                                 const Tensor& other_weights) {
+                                                 const Tensor& hidden) {
   const DeviceGuard guard(means.get_device_index());
   return with_dtype(means, [&](auto zero) {
     using T = decltype(zero);
     const Gaussians<T> first(means, cholesky, colors), second(other_means, other_cholesky, other_colors);
     STD_TORCH_CHECK(first.channels == second.channels, "both colors must have as many channels");
     const Weighted<T> part = {first, second, checked<T>(weights, first.count, 0, "weights"),
-                              checked<T>(other_weights, second.count, 0, "weights")};
+                              checked<T>(hidden, second.count, 0, "hidden")};
     return compact<T>(part, first.count + second.count, first.channels, means);
   });
 }
@@ -127,7 +127,7 @@ Tensor region_weights(const Tensor& means, const Tensor& cholesky, const Tensor&
     const T *m = checked<T>(means, count, 3, "means"), *l = checked<T>(cholesky, count, 6, "cholesky");
     const T* s = checked<T>(spread, 3, 0, "spread");
     STD_TORCH_CHECK(count < INT32_MAX, "at most 2^31 Gaussians, got ", count);
-    Tensor weights = torch::stable::new_empty(means, {count});
+    Tensor weights = new_tensor(means, {count});
     if (count == 0) return weights;
     weigh<<<row_blocks(count), kRowThreads, 0, stream_of(means)>>>(
         region, m, l, s, T(narrower), T(feather), count, static_cast<T*>(weights.mutable_data_ptr()));
@@ -179,8 +179,8 @@ Tensor typical_spread(const Tensor& cholesky) {
     STD_TORCH_CHECK(cholesky.dim() == 2, "cholesky must be [N, 6]");
     const int64_t count = cholesky.size(0);
     const T* const l = checked<T>(cholesky, count, 6, "cholesky");
-    Tensor spread = torch::stable::new_empty(cholesky, {3});
-    Tensor space = torch::stable::new_empty(cholesky, {kSpreadBlocks * 3}, ScalarType::Double);
+    Tensor spread = new_tensor(cholesky, {3});
+    Tensor space = new_tensor(cholesky, {kSpreadBlocks * 3}, aoti_torch_dtype_float64());
     ThreeSums* const partial = static_cast<ThreeSums*>(space.mutable_data_ptr());
     const cudaStream_t stream = stream_of(cholesky);
     sum_logarithms<<<kSpreadBlocks, kRowThreads, 0, stream>>>(l, count, partial);

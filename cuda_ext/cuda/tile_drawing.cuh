@@ -43,10 +43,18 @@ struct Place {
   }
 };
 
-// For a list that did not fit: the entry that the k-th of all living chunks' Gaussians would have in it.
+// Gaussians that are looked at for a list that did not fit.
+__device__ __forceinline__ int searched(const PackedScene& s, const BlockLists& lists) {
+  return (lists.alive == nullptr ? s.chunk_count : *lists.alive_count) * kChunkSize;
+}
+
+// The entry that the k-th of them would have in it.
 __device__ unsigned search(const PackedScene& s, const BlockLists& lists, const Place& place, int k) {
-  const int chunk = lists.alive[k / kChunkSize], id = chunk * kChunkSize + k % kChunkSize;
-  if (static_cast<int>(s.chunks[chunk].z) != place.level) return 0;
+  const int nth = k / kChunkSize, chunk = lists.alive == nullptr ? nth : lists.alive[nth];
+  const int id = chunk * kChunkSize + k % kChunkSize;
+  const float4 header = s.chunks[chunk];
+  const float time = s.times[place.frame];
+  if (static_cast<int>(header.z) != place.level || !(header.x <= time && time <= header.y)) return 0;
   const Record record = Record::load(s, id);
   const SeenSlice seen = record.seen(s, place.frame, place.level);
   const float reach = record.cutoff(s.log2_scale) + seen.brighter - seen.slice.u * seen.slice.u;
@@ -82,7 +90,7 @@ __device__ __forceinline__ void add_gaussians(TileSums& sums, Pending& pending, 
   const int list = place.frame * s.blocks + grid.first_block + place.block;
   const int length = lists.counts[list];
   const bool listed = length <= lists.room;
-  const int count = listed ? length : *lists.alive_count * kChunkSize;
+  const int count = listed ? length : searched(s, lists);
   const unsigned* const entries = lists.entries + int64_t(list) * lists.room;
   const int lane = threadIdx.x % 32, step = 32 * place.parts;
   const float x = grid.left + place.x + 0.5f, y = grid.top + place.y + 0.5f;

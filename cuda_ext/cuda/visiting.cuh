@@ -129,8 +129,8 @@ struct VisitShared {
 };
 
 // Exclusive prefix sums of the threads' counts into `firsts`; calls reserve(total) once and returns the total.
-template <typename Reserve>
-__device__ __forceinline__ int deal_out(VisitShared& shared, int count, int* firsts, const Reserve& reserve) {
+template <typename Shared, typename Reserve>
+__device__ __forceinline__ int deal_out(Shared& shared, int count, int* firsts, const Reserve& reserve) {
   int first, total;
   VisitScan(shared.scan).ExclusiveSum(count, first, total);
   firsts[threadIdx.x] = first;
@@ -150,14 +150,29 @@ __device__ __forceinline__ int owner_of(const int* firsts, int k) {
 }
 
 // The next free place in a list, from its counter: lanes with the same list ask once, for neighbours in memory are
-// often neighbours in the image, and one counter takes one request at a time.
-__device__ __forceinline__ int take_place(int* counter) {
-  const unsigned peers = __match_any_sync(__activemask(), reinterpret_cast<unsigned long long>(counter));
-  const int lane = threadIdx.x % 32, leader = __ffs(peers) - 1;
-  int first = lane == leader ? atomicAdd(counter, __popc(peers)) : 0;
-  first = __shfl_sync(peers, first, leader);
-  return first + __popc(peers & ((1u << lane) - 1));
-}
+// often neighbours in the image, and one counter takes one request at a time. What does not need the place goes before
+// `get`, while the answer is under way.
+class PlaceInList {
+ public:
+  // By all `lanes` of a warp together; those whose counter is null want none.
+  __device__ __forceinline__ PlaceInList(int* counter, unsigned lanes) : lanes_(lanes) {
+    peers_ = __match_any_sync(lanes, reinterpret_cast<unsigned long long>(counter));
+    first_ = counter != nullptr && lane() == leader() ? atomicAdd(counter, __popc(peers_)) : 0;
+  }
+
+  // Answers are handed around by all lanes together: if those of each list did so for themselves, they would go on one
+  // list after the other.
+  __device__ __forceinline__ int get() const {
+    return __shfl_sync(lanes_, first_, leader()) + __popc(peers_ & ((1u << lane()) - 1));
+  }
+
+ private:
+  __device__ __forceinline__ static int lane() { return threadIdx.x % 32; }
+  __device__ __forceinline__ int leader() const { return __ffs(peers_) - 1; }
+
+  unsigned lanes_, peers_;
+  int first_;
+};
 
 // What a visit needs to know of the Gaussians:
 //   void slice(Living, Slice<float>&, float& reach): one Gaussian at one time

@@ -60,8 +60,9 @@ def join_weighted(
     other_means: Tensor,
     other_cholesky: Tensor,
     other_colors: Tensor,
-    other_weights: Tensor,
+    hidden: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
+    other_weights = 1 - hidden
     kept, others = (w.nonzero()[:, 0] for w in (weights, other_weights))
     some, more = colors[kept] * weights[kept, None], other_colors[others] * other_weights[others, None]
     return (

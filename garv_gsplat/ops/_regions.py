@@ -38,19 +38,20 @@ def join_weighted(
     gaussians: Gaussians,
     weights: Tensor,  # [N]
     others: Gaussians,
-    other_weights: Tensor,  # [M]
+    hidden: Tensor,  # [M]
 ) -> Gaussians:
-    """The Gaussians whose weight is not 0, those of `others` last, with colours scaled by it.
+    """The Gaussians whose weight is not 0, those of `others` last, with colours scaled by it: `weights` of the first,
+    1 - `hidden` of the others.
 
     Waits once for the device, for their number. Not differentiable.
     """
     _check_gaussians(gaussians)
     _check_gaussians(others)
-    for given, wanted in ((weights, len(gaussians[0])), (other_weights, len(others[0]))):
+    for given, wanted in ((weights, len(gaussians[0])), (hidden, len(others[0]))):
         if given.shape != (wanted,):
             raise ValueError(f"weights must be one a Gaussian, [{wanted}], got {list(given.shape)}")
     ensure_kernels(weights.device)
-    tensors = (*gaussians, weights, *others, other_weights)
+    tensors = (*gaussians, weights, *others, hidden)
     return torch.ops.garv.join_weighted(*(t.contiguous() for t in tensors))
 
 

@@ -10,7 +10,7 @@ from garv_gsplat.ops import _deterministic, _reference, _reference_decode, _refe
 _GEOMETRY = "Tensor means, Tensor cholesky"
 _TILES = "Tensor cutoffs, Tensor times, Tensor motion, Tensor isect_offsets, Tensor flatten_ids"
 _GAUSSIANS = f"{_GEOMETRY}, Tensor colors"
-_OTHERS = "Tensor other_means, Tensor other_cholesky, Tensor other_colors, Tensor other_weights"
+_OTHERS = "Tensor other_means, Tensor other_cholesky, Tensor other_colors, Tensor hidden"
 
 torch.library.define(
     "garv::bin_gaussians",
@@ -117,7 +117,7 @@ def _(means, cholesky, colors, size, low, high, threshold):
 
 
 @torch.library.register_fake("garv::join_weighted")
-def _(means, cholesky, colors, weights, other_means, other_cholesky, other_colors, other_weights):
+def _(means, cholesky, colors, weights, other_means, other_cholesky, other_colors, hidden):
     return _some_of(means, cholesky, colors)
 
 

@@ -168,8 +168,10 @@ def test_what_weights_leave_is_joined_in_order(n, m, device):
     first, second = random_gaussians(n, 2), random_gaussians(m, 2, seed=1)
     g = torch.Generator().manual_seed(2)
     weights = [torch.rand(k, generator=g) * (torch.rand(k, generator=g) > 0.4) for k in (n, m)]
-    wanted = reference.join_weighted(*first, weights[0], *second, weights[1])
-    found = ops.join_weighted(on(device, first), weights[0].to(device), on(device, second), weights[1].to(device))
+    shown, hidden = weights[0], 1 - weights[1]
+    wanted = reference.join_weighted(*first, shown, *second, hidden)
+    found = ops.join_weighted(on(device, first), shown.to(device), on(device, second), hidden.to(device))
+    assert len(wanted[0]) == sum(int((w > 0).sum()) for w in (shown, 1 - hidden))
     assert all(torch.equal(a.cpu(), b) for a, b in zip(found, wanted))
 
 
