@@ -28,8 +28,9 @@ def split_unsigned(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarr
 
 def split_signed(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """As `split_unsigned`, of numbers of either sign, at most LARGEST in size."""
-    size = np.abs(values)
-    far, bits, counts = split_unsigned(np.maximum(size - DIRECT - 1, 0))
-    near = size <= DIRECT
-    buckets = np.where(near, values + DIRECT, SIGNED + 2 * far + (values < 0))
-    return buckets, np.where(near, 0, bits), np.where(near, 0, counts)
+    buckets = values.astype(np.int64) + DIRECT
+    bits, counts = np.zeros_like(buckets), np.zeros_like(buckets)
+    far = np.nonzero(np.abs(values) > DIRECT)  # few of them
+    found, bits[far], counts[far] = split_unsigned(np.abs(values[far]) - DIRECT - 1)
+    buckets[far] = SIGNED + 2 * found + (values[far] < 0)
+    return buckets, bits, counts

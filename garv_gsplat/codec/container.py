@@ -45,9 +45,9 @@ def code(levels: Levels, codec: str) -> tuple[Model, list[tuple[Reach, list[tupl
     Those whose colour is nothing are left out.
     """
     chosen = find_codec(codec)
-    seen = (chosen.dequantize(levels).colors != 0).any(1)
-    levels = levels.take(seen.numpy())
     gaussians = chosen.dequantize(levels)
+    seen = (gaussians.colors != 0).any(1).nonzero()[:, 0]
+    levels, gaussians = levels.take(seen.numpy()), gaussians.take(seen)
     members_of_chunks = partition(gaussians)
     model = chosen.model.fit(levels, members_of_chunks)
     low, high = reach_of(gaussians, REACH_TAU)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,14 +27,20 @@ class Contexts:
     tables: list[Table]
 
     @classmethod
-    def fit(cls, attributes: np.ndarray, column: int) -> Contexts:
-        """The contexts of the least bits for the numbers of a column of attributes [N, K], given earlier columns."""
-        found, _, _ = buckets.split_signed(attributes[:, column])
+    def fit(cls, attributes: np.ndarray) -> list[Contexts]:
+        """The contexts of the least bits for the numbers of each column of attributes [N, K], given earlier columns."""
+        found, _, _ = buckets.split_signed(attributes)
         every = max(1, len(found) // _SAMPLE)
-        chosen = cls(*_best_source(attributes[::every], found[::every], column, every), [])
-        index = chosen._index(attributes)
-        tables = [Table.fit(found[index == k]) for k in range(len(chosen.thresholds) + 1)]
-        return replace(chosen, tables=tables)
+        sample, out, sources = attributes[::every], [], []
+        for column in range(attributes.shape[1]):
+            own = np.ascontiguousarray(found[:, column])
+            best = _best_source(sources, own[::every], every)
+            chosen = cls(best.column, best.magnitude, best.thresholds, [])
+            index = chosen._index(attributes)
+            tables = [Table.fit(own[index == k]) for k in range(len(chosen.thresholds) + 1)]
+            out.append(replace(chosen, tables=tables))
+            sources += [_Source.of(sample, column, magnitude) for magnitude in (False, True) if len(sample)]
+        return out
 
     def numbers(self) -> list[int]:
         """What a file keeps of it."""
@@ -55,9 +62,12 @@ class Contexts:
         room = [0] * (len(_QUARTERS) - len(self.thresholds))
         return [self.source, int(self.magnitude), len(self.thresholds), *self.thresholds.tolist(), *room]
 
-    def encode(self, coder: Encoder, attributes: np.ndarray, column: int) -> None:
-        """Code a column of attributes [N, K], one table after the other, then the bits within their buckets."""
-        found, bits, lengths = buckets.split_signed(attributes[:, column])
+    def encode(self, coder: Encoder, attributes: np.ndarray, split: tuple[np.ndarray, ...]) -> None:
+        """Code a column of attributes [N, K], one table after the other, then the bits within their buckets.
+
+        split: the column's buckets, bits and how many they are [N].
+        """
+        found, bits, lengths = split
         index = self._index(attributes)
         for k, table in enumerate(self.tables):
             table.encode(coder, found[index == k])
@@ -70,16 +80,31 @@ class Contexts:
         return _places(_values(attributes, self.source, self.magnitude), self.thresholds)
 
 
-def _best_source(attributes: np.ndarray, found: np.ndarray, column: int, every: int) -> tuple[int, bool, np.ndarray]:
-    """Source, magnitude and thresholds of the least bits; each row stands for `every` rows."""
-    best, least = (-1, False, np.zeros(0, np.int64)), _cost(found, np.zeros_like(found), 1, every)
-    for source in range(column if len(found) else 0):
-        for magnitude in (False, True):
-            values = _values(attributes, source, magnitude)
-            thresholds = np.unique(np.sort(values)[_QUARTERS * len(values) // 4])
-            cost = _cost(found, _places(values, thresholds), len(thresholds) + 1, every)
-            if cost < least:
-                best, least = (source, magnitude, thresholds), cost
+class _Source(NamedTuple):
+    """What tables may be chosen by, and which table that is for each number of a sample."""
+
+    column: int
+    magnitude: bool
+    thresholds: np.ndarray
+    index: np.ndarray  # [N], times the buckets that a table has
+
+    @classmethod
+    def of(cls, sample: np.ndarray, column: int, magnitude: bool) -> _Source:
+        """A column of a sample [N, K], by its quarters."""
+        values = _values(sample, column, magnitude)
+        thresholds = np.unique(np.sort(values)[_QUARTERS * len(values) // 4])
+        index = _places(values, thresholds).astype(np.int64) * buckets.NUM_SIGNED
+        return cls(column, magnitude, thresholds, index)
+
+
+def _best_source(sources: list[_Source], found: np.ndarray, every: int) -> _Source:
+    """The source of the least bits for buckets [N] of a sample, each of which stands for `every`; may be none."""
+    best = none = _Source(-1, False, np.zeros(0, np.int64), np.zeros_like(found))
+    least = _cost(found, none, every)
+    for source in sources:
+        cost = _cost(found, source, every)
+        if cost < least:
+            best, least = source, cost
     return best
 
 
@@ -95,9 +120,10 @@ def _places(values: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     return places
 
 
-def _cost(found: np.ndarray, index: np.ndarray, tables: int, every: int) -> float:
-    """Bits of buckets [N], each of which stands for `every`, by the tables of indices [N], the tables included."""
-    counts = np.bincount(index.astype(np.int64) * buckets.NUM_SIGNED + found, minlength=tables * buckets.NUM_SIGNED)
+def _cost(found: np.ndarray, source: _Source, every: int) -> float:
+    """Bits of buckets [N], each of which stands for `every`, by the tables that a source chooses, these included."""
+    tables = len(source.thresholds) + 1
+    counts = np.bincount(source.index + found, minlength=tables * buckets.NUM_SIGNED)
     counts = counts.reshape(tables, buckets.NUM_SIGNED).astype(np.float64)
     totals = counts.sum(1)
     entropy = (totals * np.log2(np.maximum(totals, 1))).sum() - (counts * np.log2(np.maximum(counts, 1))).sum()

@@ -7,8 +7,7 @@ import math
 import torch
 
 from garv_gsplat.codec.codecs import find_codec
-from garv_gsplat.codec.container import encode
-from garv_gsplat.codec.file import GarvFile
+from garv_gsplat.codec.container import code
 from garv_gsplat.gaussians import VideoGaussians
 
 _SAMPLE = 8192  # Gaussians
@@ -22,8 +21,9 @@ def forecast_bits(gaussians: VideoGaussians, codec: str = "rans", step: float | 
     """
     count = len(gaussians)
     if count > _SAMPLE:
-        chosen = torch.randperm(count, generator=torch.Generator().manual_seed(0))[:_SAMPLE]
-        gaussians = gaussians.take(chosen.to(gaussians.means.device))
-    file = GarvFile(encode(gaussians, codec, step=step))
-    taken = 8 * sum(stream.size for chunk in file.chunks for stream in chunk.streams)
-    return taken / len(gaussians) - find_codec(codec).doubling * math.log2(count / len(gaussians))
+        part = torch.randperm(count, generator=torch.Generator().manual_seed(0))[:_SAMPLE]
+        gaussians = gaussians.take(part.to(gaussians.means.device))
+    chosen = find_codec(codec)
+    _, chunks = code(chosen.round(gaussians, step), codec)
+    taken = 8 * sum(len(data) for _, streams in chunks for _, data in streams)
+    return taken / len(gaussians) - chosen.doubling * math.log2(count / len(gaussians))

@@ -77,7 +77,8 @@ class Levels:
 
     def take(self, chosen: np.ndarray) -> Levels:
         """The Gaussians of the given indices or mask."""
-        return replace(self, **{name: getattr(self, name)[chosen] for name in _OF_EACH})
+        rows = np.flatnonzero(chosen) if chosen.dtype == bool else chosen
+        return replace(self, **{name: np.take(getattr(self, name), rows, 0) for name in _OF_EACH})
 
     def joined(self, others: Sequence[Levels]) -> Levels:
         """These Gaussians and others of the same layers and steps, in turn."""
@@ -100,7 +101,7 @@ def quantize(gaussians: VideoGaussians, step: float = DEFAULT_STEP) -> Levels:
     ratios = _ratios(cholesky, diagonal, rounded) * SCALE / _column(layers, "ratio_step", layer)
     shapes = np.concatenate([logs, np.rint(ratios.clip(-_LARGEST, _LARGEST)).astype(np.int64)], 1)
     layers = _with_cells(layers, layer, shapes)
-    exponents = position_exponents(layers, layer, shapes)
+    exponents = np.ascontiguousarray(position_exponents(layers, layer, shapes))  # rows, as they are taken by rows
     positions = np.floor(means * np.exp2(-exponents.astype(np.float64))).astype(np.int64)
     blank = np.zeros_like(shapes[:, : colors.shape[1]])
     parts = (float(np.float32(step)), _color_axes(colors), layer, shapes, blank, exponents, positions)

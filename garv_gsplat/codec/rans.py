@@ -68,12 +68,12 @@ class Model:
         layers = []
         for index, layer in enumerate(levels.layers[: levels.layer.max(initial=-1) + 1]):  # the last may be empty
             members = [chunk[levels.layer[chunk] == index] for chunk in chunks]
-            gaps = np.concatenate([np.zeros(0, np.int64), *(_gaps(levels.take(part))[0] for part in members)])
+            places = [(np.take(levels.exponents, each, 0), np.take(levels.positions, each, 0)) for each in members]
+            gaps = np.concatenate([np.zeros(0, np.int64), *(_gaps(layer, *place)[0] for place in places)])
             gaps = Table.fit(buckets.split_unsigned(gaps)[0])
             part = levels.take(levels.layer == index)
             attributes = np.concatenate([part.shapes, part.colors], 1)
-            contexts = [Contexts.fit(attributes, k) for k in range(attributes.shape[1])]
-            layers.append(LayerModel(layer, gaps, contexts))
+            layers.append(LayerModel(layer, gaps, Contexts.fit(attributes)))
         return cls(levels.info, levels.color_step, levels.color_axes, layers)
 
     def numbers(self) -> list[int]:
@@ -126,9 +126,9 @@ class Model:
         streams: of each the number of its Gaussians and its bytes.
         """
         levels = [self._best(layer, *stream, part) for stream in streams]
-        found = [np.zeros(0, np.int64), *(_gaps(each)[0] for each in levels)]  # they are wider now
-        gaps = Table.fit(buckets.split_unsigned(np.concatenate(found))[0])
         layers = [*self.layers]
+        found = [_gaps(layers[layer].layer, each.exponents, each.positions)[0] for each in levels]  # wider now
+        gaps = Table.fit(buckets.split_unsigned(np.concatenate([np.zeros(0, np.int64), *found]))[0])
         layers[layer] = replace(layers[layer], gaps=gaps)
         model = replace(self, layers=layers)
         return model, [(len(each), model.encode(each) if len(each) else b"") for each in levels]
@@ -147,7 +147,7 @@ class Model:
     def encode(self, part: Levels) -> bytes:
         """A stream of Gaussians of one layer."""
         model = self.layers[part.layer[0]]
-        gaps, order, box = _gaps(part)
+        gaps, order, box = _gaps(model.layer, part.exponents, part.positions)
         part = part.take(order)
         coder = Encoder()
         _write_box(coder, box)
@@ -155,8 +155,9 @@ class Model:
         model.gaps.encode(coder, found)
         coder.bits(bits, lengths)
         attributes = np.concatenate([part.shapes, part.colors], 1)
+        split = buckets.split_signed(attributes)
         for k, contexts in enumerate(model.attributes):
-            contexts.encode(coder, attributes, k)
+            contexts.encode(coder, attributes, tuple(np.ascontiguousarray(part[:, k]) for part in split))
         finer = np.array(model.layer.cells) - part.exponents
         coder.bits(part.positions & ((1 << finer) - 1), finer)
         return coder.finish(least_size(len(part)))
@@ -178,15 +179,14 @@ class Model:
         )
 
 
-def _gaps(part: Levels) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _gaps(layer: Layer, exponents: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Gaps between the cells [N] of Gaussians of one layer, the order that they are in, and the box of the cells.
 
     Cells are counted along x, then y, then t, from the box's origin on.
     """
-    if len(part) == 0:
+    if len(positions) == 0:
         return np.zeros(0, np.int64), np.zeros(0, np.int64), np.array([[0, 0, 0], [1, 1, 1]])
-    finer = np.array(part.layers[part.layer[0]].cells) - part.exponents
-    cells = part.positions >> finer
+    cells = positions >> np.array(layer.cells) - exponents
     origin = cells.min(0)
     places = cells - origin
     sides = places.max(0) + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from garv_gsplat.codec import find_codec, forecast_bits
@@ -58,23 +59,28 @@ def target_bits(config: FitConfig, info: VideoInfo) -> float:
     return config.bpp * info.pixels if config.size is None else 8.0 * config.size
 
 
-def wanted_gaussians(field: GaussianField, mean_squared_error: float, factor: float) -> int:
+def wanted_gaussians(field: GaussianField, mean_squared_error: float, factor: float) -> Callable[[], int]:
     """How many Gaussians the field should have, by what those at hand take in a file, or by the error they leave.
 
     mean_squared_error: of the fit at present, 1.0 is white; factor: of the steps' size, which the error depends on.
+    Reads the field at once; what it returns gives the number, which takes a while, and leaves the device alone.
     """
     config, count = field.config, len(field)
     if config.num_gaussians is not None:
-        return config.num_gaussians
+        return lambda: config.num_gaussians
     expected = mean_squared_error / (1 + _ANNEALED * factor)
     if config.psnr is not None:
         rounded = expected * (1 + ROUNDING_SHARE / 2)
         wanted = count * (rounded / 10 ** (-config.psnr / 10)) ** _GAUSSIANS_PER_ERROR
-    else:
-        step = best_step(config, field.info, count, expected) if find_codec(config.codec).has_step else None
-        bits = forecast_bits(field.gaussians(), config.codec, step)
-        wanted = _count(config, field.info, max(_BITS[config.codec].fewest, bits))
-    return changed(count, wanted)
+        return lambda: changed(count, wanted)
+    step = best_step(config, field.info, count, expected) if find_codec(config.codec).has_step else None
+    gaussians = field.gaussians().to("cpu")
+
+    def by_bits() -> int:
+        bits = forecast_bits(gaussians, config.codec, step)
+        return changed(count, _count(config, gaussians.info, max(_BITS[config.codec].fewest, bits)))
+
+    return by_bits
 
 
 def changed(count: int, wanted: float) -> int:

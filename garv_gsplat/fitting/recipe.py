@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -68,9 +69,9 @@ class FitRecipe:
         """Mean loss of the last steps, about twenty of them; waits for the device."""
         return math.inf if self._loss is None else float(self._loss)
 
-    def _wanted(self, step: int) -> int:
+    def _wanted(self, step: int) -> Callable[[], int]:
         if self.config.denoise:
-            return whitening_gaussians(self.field, self.seen, self.factor(step))
+            return partial(whitening_gaussians, self.field, self.seen, self.factor(step))
         return wanted_gaussians(self.field, self.mean_loss(), self.factor(step))
 
     def relocates(self, step: int) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,19 +28,23 @@ def relocate(
     seen: SeenFrames,
     step: int,
     share: float,
-    count: int,
+    wanted: Callable[[], int],
 ) -> None:
-    """Take out the given share of Gaussians, those of the least energy, and add others until there are `count`.
+    """Take out the given share of Gaussians, those of the least energy, and add others until there are enough.
+
+    wanted: gives how many are enough; it is called while the device looks at the errors.
 
     New ones come where one more Gaussian lessens the squared error most, as in matching pursuit; how much follows from
     the error blurred with it, and places are drawn in proportion. Repeats itself for the same seed and step.
     """
     generator = torch.Generator().manual_seed((field.config.seed << 32) + step)
+    errors = survey(field, seen, generator)
+    count = wanted()
     values = tuple(v.clone() for v in field.values())
     kept = min(count, len(field) - round(share * len(field)))
     best = torch.topk(energies(values[1], values[2], field.info), kept).indices
     if kept < count:
-        new = propose(field, seen, count - kept, generator)
+        new = propose(field, seen, errors, count - kept, generator)
         values = tuple(torch.cat([old[best], more]) for old, more in zip(values, new))
     else:
         values = tuple(old[best] for old in values)
@@ -49,10 +55,17 @@ def relocate(
     optimizer.replace(before, field.attributes, origin[order])
 
 
-def propose(
-    field: GaussianField, seen: SeenFrames, count: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Means [count, 3], Cholesky factors [count, 6] and colours [count, C] of Gaussians that the field lacks."""
+class Survey(NamedTuple):
+    """What one more Gaussian would give at each pixel of some of the frames seen (see `_gains`)."""
+
+    chosen: Tensor  # [S] indices of these frames
+    gains: Tensor  # [S, H, W]
+    sigmas: Tensor  # [S, H, W] uint8
+    colors: Tensor  # [S, C, H, W] float16
+
+
+def survey(field: GaussianField, seen: SeenFrames, generator: torch.Generator) -> Survey:
+    """Look at frames drawn with `generator`; does not wait for the device."""
     device, (height, width, channels) = seen.frames.device, seen.frames.shape[1:]
     looked_at, at_once = (max(1, pixels // (height * width)) for pixels in (PIXELS_LOOKED_AT, PIXELS_AT_ONCE))
     chosen = torch.randperm(len(seen), generator=generator)[:looked_at].sort().values.to(device)
@@ -62,15 +75,23 @@ def propose(
     for start in range(0, len(chosen), at_once):
         part = slice(start, start + at_once)
         gains[part], sigmas[part], colors[part] = _gains(field, seen, chosen[part])
+    return Survey(chosen, gains, sigmas, colors)
+
+
+def propose(
+    field: GaussianField, seen: SeenFrames, errors: Survey, count: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Means [count, 3], Cholesky factors [count, 6] and colours [count, C] of Gaussians that the field lacks."""
+    chosen, gains, sigmas, colors = errors
+    height, width = gains.shape[1:]
     totals = gains.sum((1, 2), dtype=torch.float64).cpu().clamp(min=1e-30)
     drawn = torch.multinomial(totals, count, replacement=True, generator=generator).bincount(minlength=len(chosen))
-    places = []
-    for k, number in enumerate(drawn.tolist()):
-        uniform = torch.rand(number, generator=generator, dtype=torch.float64)
-        places.append(draw_indices(gains[k].flatten().double(), uniform) + k * height * width)
+    # All at once, as an upload for each frame would wait for the frame before.
+    uniform = torch.rand(count, generator=generator, dtype=torch.float64).to(gains.device).split(drawn.tolist())
+    places = [draw_indices(gains[k].flatten().double(), part) + k * height * width for k, part in enumerate(uniform)]
     place = torch.cat(places)
     frame, y, x = place // (height * width), place // width % height, place % width
-    jitter = torch.rand(count, 3, generator=generator).to(device)
+    jitter = torch.rand(count, 3, generator=generator).to(gains.device)
     sigma = jitter.new_tensor(_SIGMAS)[sigmas.flatten()[place].long()]
     # Where many are drawn each takes its share of the error: the weights at a point add up to about this.
     density = gains.flatten()[place] * (count / gains.sum())

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from garv_gsplat.fitting.losses import l2
 from garv_gsplat.fitting.recipe import FitRecipe
-from garv_gsplat.ops import can_record, record
+from garv_gsplat.ops import Recording, can_record
 
 _EAGER_STEPS = 3  # before the first recording, in which optimizers and lists set themselves up
 
@@ -22,7 +22,7 @@ class FitStep:
     def __init__(self, recipe: FitRecipe) -> None:
         self._recipe, self._seen = recipe, recipe.seen
         self._eager_steps = 0
-        self._graph: torch.cuda.CUDAGraph | None = None
+        self._recording = Recording(self._seen.frames.device)
         self._recorded: tuple[int, int] | None = None
 
     def __call__(self, step: int, batch: Tensor) -> Tensor:
@@ -55,11 +55,10 @@ class FitStep:
                 self._record(batch)
                 self._recorded = state
             self._batch.copy_(batch)
-            self._graph.replay()
+            self._recording.replay()
         field.watch_room()
         return self._loss
 
     def _record(self, batch: Tensor) -> None:
-        self._graph = None  # so that its memory can serve the new one
         self._batch = batch.clone()
-        self._graph, self._loss = record(self._seen.frames.device, lambda: self._work(self._batch))
+        self._loss = self._recording.record(lambda: self._work(self._batch))

@@ -21,7 +21,7 @@ from garv_gsplat.ops import (
 from garv_gsplat.ops._budgets import ListBudget, PairBudget, motion_or_none
 from garv_gsplat.ops._drawing import Drawing, draw
 from garv_gsplat.ops._library import ensure_kernels, serving
-from garv_gsplat.ops._recording import can_record, record
+from garv_gsplat.ops._recording import Recording, can_record
 from garv_gsplat.ops._reference import MIN_SIGMA, TILE_SIZE, slice_gaussians, tile_grid
 from garv_gsplat.ops._reference_decode import (
     BOX_OUTSIDE,
@@ -53,6 +53,7 @@ __all__ = [
     "Drawing",
     "ListBudget",
     "PairBudget",
+    "Recording",
     "accumulate",
     "adam_step",
     "bin_gaussians",
@@ -65,7 +66,6 @@ __all__ = [
     "join_weighted",
     "motion_or_none",
     "position_exponents",
-    "record",
     "region_weights",
     "serving",
     "slice_gaussians",

@@ -258,7 +258,7 @@ def test_the_wanted_number_is_the_one_that_the_file_holds():
         config = FitConfig(bpp=factor * bits / info.pixels)
         field = GaussianField(config, info, 4000)
         field.set_values(*gaussians.in_pixels(), gaussians.colors)
-        wanted = wanted_gaussians(field, 1e-3, factor=0.2)
+        wanted = wanted_gaussians(field, 1e-3, factor=0.2)()
         expected = min(max(0.85, factor), 1.15) * 4000
         assert wanted == pytest.approx(expected, rel=0.05)
 
@@ -266,6 +266,6 @@ def test_the_wanted_number_is_the_one_that_the_file_holds():
 def test_a_quality_is_neared_by_the_number_of_gaussians():
     field = GaussianField(FitConfig(psnr=30.0), INFO, 1000)
     field.set_values(*fitted_like(1000, INFO).in_pixels(), fitted_like(1000, INFO).colors)
-    assert wanted_gaussians(field, 1e-3, factor=0.0) == pytest.approx(1000, rel=0.15)
-    assert wanted_gaussians(field, 1e-2, factor=0.0) == 1150
-    assert wanted_gaussians(field, 1e-4, factor=0.0) == 850
+    assert wanted_gaussians(field, 1e-3, factor=0.0)() == pytest.approx(1000, rel=0.15)
+    assert wanted_gaussians(field, 1e-2, factor=0.0)() == 1150
+    assert wanted_gaussians(field, 1e-4, factor=0.0)() == 850

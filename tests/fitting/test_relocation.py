@@ -7,7 +7,7 @@ import torch
 
 from garv_gsplat.fitting import FitConfig, GaussianField, build_optimizer, seen_frames
 from garv_gsplat.fitting.losses import l2
-from garv_gsplat.fitting.relocation import propose, relocate
+from garv_gsplat.fitting.relocation import propose, relocate, survey
 from garv_gsplat.gaussians import energies
 from garv_gsplat.volume import VideoInfo
 from tests.media import pattern
@@ -24,7 +24,8 @@ def test_new_gaussians_come_where_the_error_is():
     frames = spot(40, 20, 6)
     field = GaussianField(FitConfig(), VideoInfo(64, 48, 12), 10)
     field.set_values(*dark(10))
-    means, cholesky, colors = propose(field, seen_frames(frames, field.config), 200, torch.Generator().manual_seed(0))
+    seen, generator = seen_frames(frames, field.config), torch.Generator().manual_seed(0)
+    means, cholesky, colors = propose(field, seen, survey(field, seen, generator), 200, generator)
     assert (means - torch.tensor([40.5, 20.5, 6.5])).abs().amax(1).quantile(0.9) < 8
     assert (colors >= 0).all() and (cholesky[:, 3] == cholesky[:, 5]).all()
 
@@ -49,7 +50,7 @@ def test_relocation_lessens_the_error_and_keeps_what_matters(count):
     best = energies(*field.values()[1:], field.info).topk(40).indices
     kept = field.attributes[best].detach().clone()
     before = float(l2(field.look(times), frames))
-    relocate(field, optimizer, seen_frames(frames, field.config), step=5, share=0.3, count=count)
+    relocate(field, optimizer, seen_frames(frames, field.config), step=5, share=0.3, wanted=lambda: count)
     assert len(field) == count
     assert float(l2(field.look(times), frames)) < before
     distance = (kept[:, None] - field.attributes.detach()[None]).abs().amax(2).amin(1)
@@ -64,6 +65,8 @@ def test_relocation_repeats_itself_and_takes_nothing_but_the_step():
     for _ in range(2):
         field = GaussianField(FitConfig(), VideoInfo(64, 48, 12), 100)
         field.initialize(seen_frames(frames, field.config))
-        relocate(field, build_optimizer(field), seen_frames(frames, field.config), step=5, share=0.3, count=100)
+        relocate(
+            field, build_optimizer(field), seen_frames(frames, field.config), step=5, share=0.3, wanted=lambda: 100
+        )
         results.append(field.attributes.detach().clone())
     assert torch.equal(*results)
