@@ -34,6 +34,7 @@ class LazyGaussians:
     def reach(self, boxes: Iterable[tuple[Point, Point]]) -> None:
         """Have in `parts` all that reaches into one of the boxes, given by their lowest and highest points.
 
+        Beyond that nothing is read until half of all Gaussians are there; what is needed next then brings all others.
         Raises GarvFormatError where bytes have changed.
         """
         if self.whole:
@@ -41,9 +42,15 @@ class LazyGaussians:
         needed = {chunk for low, high in boxes for chunk in self._find(low, high)} if self._by_parts else self._unread
         missing = needed & self._unread
         if missing or not self.parts:
+            if self.parts and self._left() <= sum(map(len, self.parts)):
+                missing = self._unread  # one more reading, for each costs a good part of what reading everything does
             self.parts.append(self.source.read(sorted(missing)))
             self._unread = self._unread - missing
             self.whole = not self._unread
+
+    def _left(self) -> int:
+        """Gaussians that were not read."""
+        return sum(self.source.chunks[chunk].count for chunk in self._unread)
 
     def joined(self) -> VideoGaussians:
         """All parts as one; the same object until there are more."""

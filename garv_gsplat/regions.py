@@ -26,7 +26,7 @@ from garv_gsplat.volume import Box, VideoInfo
 
 FEATHER = 3.5
 """standard deviations; of narrower bands the seam shows, wider ones take more Gaussians of both encodings"""
-_WIDE = 3  # times what is typical: less costs quality inside of regions, more outside; docs/mixing.md
+_WIDE = 2  # times what is typical: more costs quality inside of regions, less outside; docs/mixing.md
 _POINTS_AT_ONCE, _SPACING = 64, 8.0  # of a plane these are squares of as many pixels to a side
 _SEEN = 1.0  # of the video's size from its middle, by frames of a part: what is wide may lie further out
 _FURTHEST = 1.49  # of the video's size from its middle; docs/format.md allows 1.5
