@@ -113,8 +113,8 @@ def pull_in(gaussians: VideoGaussians) -> VideoGaussians:
 def _placed(gaussians: VideoGaussians) -> VideoGaussians:
     """The same video in another plane, of which frames see nothing further from the middle than _SEEN allows."""
     info = gaussians.info
-    maps = pixel_maps(info, size=(1, 1)).double()
-    seen = seen_of_plane(maps, torch.arange(info.frames) + 0.5, (0, 0), (1, 1))
+    maps = torch.from_numpy(info.maps)
+    seen = torch.from_numpy(seen_of_plane(info.maps, (0, 0), (1, 1)))
     low, high = seen[:, :2].amin(0), seen[:, 2:].amax(0)
     if ((low - 0.5).abs().maximum((high - 0.5).abs()) <= _SEEN).all():
         return gaussians
@@ -198,12 +198,13 @@ def spread_of(gaussians: VideoGaussians) -> Tensor:
 def check_one_video(infos: Sequence[VideoInfo]) -> None:
     """ValueError where videos differ in size, timing, channels or motion."""
     kinds = [(i.width, i.height, i.frames, i.frame_rate, i.timestamps, i.channels) for i in infos]
-    if len(set(kinds)) == 1 and len({i.motion for i in infos}) > 1:
+    alike = all(kind == kinds[0] for kind in kinds)  # to hash timestamps and motion takes longer
+    if alike and any(i.motion != infos[0].motion for i in infos):
         raise ValueError(
             "only encodings whose Gaussians lie in one plane can be mixed: these were fitted with other motion of the "
             "camera; fit them to the same frames, or with --no-global-motion"
         )
-    if len(set(kinds)) > 1:
+    if not alike:
         got = " and ".join(
             f"{i.width}x{i.height} of {i.channels} channels, {i.frames} frames at {float(i.frame_rate):g} fps"
             for i in infos

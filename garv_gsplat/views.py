@@ -158,7 +158,7 @@ class Views:
     def reaching(self, low: Point, high: Point) -> VideoGaussians:
         """At least the Gaussians that reach into a box of x, y, t in pixels and frames; on the device."""
         with self._lock:
-            self.source.reach([box_in_plane(self._maps, low, high)])
+            self.source.reach(map(box_in_plane, [self._maps], [low], [high]))  # made where something is left to read
             return self._moved(self.source.joined())
 
     @torch.no_grad()

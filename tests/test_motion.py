@@ -44,6 +44,13 @@ def test_maps_invert_and_follow_each_other(gaussians):
     assert torch.allclose(torch.tensor(unit_maps(maps, 96, 64)), torch.tensor(gaussians.info.motion), atol=1e-6)
 
 
+def test_maps_are_made_once(gaussians):
+    info = gaussians.info
+    assert info.maps.shape == (8, 6) and info.maps.tolist() == [[*row] for row in info.motion]
+    assert info.maps is info.maps and replace(info, frame_rate=30) == replace(info, frame_rate=30)
+    assert replace(info, motion=None).maps is None
+
+
 def test_maps_between_frames_are_in_proportion(gaussians):
     maps = pixel_maps(gaussians.info)
     found = maps_at(maps, torch.tensor([-3.0, 0.5, 2.75, 7.5, 20.0]))
