@@ -91,8 +91,8 @@ struct CropBox {
   GARV_HD T cholesky(int k, T value) const { return value * of_axis(scale, k == 0 ? 2 : k == 1 || k == 3 ? 0 : 1); }
 };
 
-// low and high: of the box in whole pixels and frames; first and last: of what it sees of the Gaussians' plane; size: of
-// the video.
+// low and high: of the box in whole pixels and frames; first and last: of what it sees of the Gaussians' plane; size:
+// of the video.
 template <typename T>
 CropBox<T> crop_box(const std::vector<int64_t>& size, const std::vector<int64_t>& low, const std::vector<int64_t>& high,
                     const std::vector<double>& first, const std::vector<double>& last, double threshold) {
