@@ -52,20 +52,35 @@ GARV_HD Slice<T> slice_at(const T* mean, const T* cholesky, T t) {
 template <typename T>
 struct PlaneMap {
   T xx, xy, yx, yy, x, y;
+
+  GARV_HD T seen_x(T p, T q) const { return xx * p + xy * q + x; }
+  GARV_HD T seen_y(T p, T q) const { return yx * p + yy * q + y; }
 };
 
-// A slice through a map: the factor M L of its covariance is made triangular again.
+// A 2D Cholesky factor: l_xx, l_yx, l_yy.
+template <typename T>
+struct Factor2d {
+  T a, b, c;
+};
+
+// The factor L of a covariance through a map: M L made triangular again.
+template <typename T>
+GARV_HD Factor2d<T> factor_through(const PlaneMap<T>& m, T a, T b, T c) {
+  const T p = m.xx * a + m.xy * b, q = m.xy * c, r = m.yx * a + m.yy * b, v = m.yy * c;
+  const T wide = std::sqrt(p * p + q * q), inverse = T(1) / wide;
+  return {wide, (p * r + q * v) * inverse, (p * v - q * r) * inverse};
+}
+
 template <typename T>
 GARV_HD Slice<T> seen_through(const PlaneMap<T>& m, const Slice<T>& s) {
-  const T p = m.xx * s.a + m.xy * s.b, q = m.xy * s.c, r = m.yx * s.a + m.yy * s.b, v = m.yy * s.c;
-  const T a = std::sqrt(p * p + q * q), inverse = T(1) / a;
+  const Factor2d<T> factor = factor_through(m, s.a, s.b, s.c);
   Slice<T> seen;
   seen.u = s.u;
-  seen.x = m.xx * s.x + m.xy * s.y + m.x;
-  seen.y = m.yx * s.x + m.yy * s.y + m.y;
-  seen.a = at_least_min_sigma(a);
-  seen.b = (p * r + q * v) * inverse;
-  seen.c = at_least_min_sigma((p * v - q * r) * inverse);
+  seen.x = m.seen_x(s.x, s.y);
+  seen.y = m.seen_y(s.x, s.y);
+  seen.a = at_least_min_sigma(factor.a);
+  seen.b = factor.b;
+  seen.c = at_least_min_sigma(factor.c);
   return seen;
 }
 

@@ -1,4 +1,5 @@
-// Which Gaussians a part of a video needs, written once for the host and the device. Everything is in the unit cube.
+// Which Gaussians a part of a video needs, written once for the host and the device. Everything is in the unit cube,
+// boxes of pixels and frames apart.
 #pragma once
 
 #include <torch/headeronly/util/Exception.h>
@@ -22,13 +23,50 @@ GARV_HD T of_axis(const T (&v)[3], int axis) {  // by a choice: an index would p
   return axis == 0 ? v[0] : axis == 1 ? v[1] : v[2];
 }
 
+// How frames see the plane that the Gaussians lie in, one after the other; no frames where nothing moves.
+template <typename T>
+struct PlaneMaps {
+  const PlaneMap<T>* maps;  // [frames]
+  int frames;
+
+  // In proportion between two frames, before the first and after the last one theirs.
+  GARV_HD PlaneMap<T> at(T time) const {
+    const T place = clamped(time * T(frames) - T(0.5), T(0), T(frames - 1));
+    const int before = static_cast<int>(place), after = before + 1 < frames ? before + 1 : before;
+    const T part = place - T(before);
+    const PlaneMap<T> a = maps[before], b = maps[after];
+    return {a.xx + part * (b.xx - a.xx), a.xy + part * (b.xy - a.xy), a.yx + part * (b.yx - a.yx),
+            a.yy + part * (b.yy - a.yy), a.x + part * (b.x - a.x),    a.y + part * (b.y - a.y)};
+  }
+};
+
+template <typename T>
+struct Gaussian {
+  T mean[3], cholesky[6];  // as tensors have them
+};
+
+// A Gaussian as frames see it at its mean time, moving as they see it move from a standard deviation of time before it
+// to one after it.
+template <typename T>
+GARV_HD Gaussian<T> as_seen(const PlaneMaps<T>& maps, const T* mean, const T* cholesky) {
+  const T x = mean[0], y = mean[1], t = mean[2], tt = cholesky[0], xt = cholesky[1], yt = cholesky[2];
+  if (maps.frames == 0) return {{x, y, t}, {tt, xt, yt, cholesky[3], cholesky[4], cholesky[5]}};
+  const PlaneMap<T> before = maps.at(t - tt), now = maps.at(t), later = maps.at(t + tt);
+  const T way_x = (later.seen_x(x + xt, y + yt) - before.seen_x(x - xt, y - yt)) / T(2);
+  const T way_y = (later.seen_y(x + xt, y + yt) - before.seen_y(x - xt, y - yt)) / T(2);
+  const Factor2d<T> factor = factor_through(now, cholesky[3], cholesky[4], cholesky[5]);
+  return {{now.seen_x(x, y), now.seen_y(x, y), t}, {tt, way_x, way_y, factor.a, factor.b, factor.c}};
+}
+
 // A box of whole pixels and frames, and what carries Gaussians into it.
 template <typename T>
 struct CropBox {
-  T size[3], low[3], high[3], threshold;  // of the video and of the box along x, y, t, in pixels and frames
-  T scale[3], offset[3];                  // from the video's unit cube to the box's
+  T size[3];              // of the video along x, y, t, in pixels and frames
+  T first[3], last[3];    // what the box sees of the Gaussians' plane, likewise
+  T scale[3], offset[3];  // from the video's unit cube to the box's
+  T threshold;
 
-  // Whether a Gaussian adds `threshold` of white somewhere in the box.
+  // Whether a Gaussian adds `threshold` of white somewhere in what the box sees.
   GARV_HD bool reached_by(const T* mean, const T* cholesky, const T* color, int channels) const {
     T largest = T(0);
     for (int c = 0; c < channels; ++c) {
@@ -42,7 +80,7 @@ struct CropBox {
     bool reached = true;
     for (int k = 0; k < 3; ++k) {
       const T middle = mean[k] * size[k], half = radius * (deviations[k] * size[k]);
-      reached = reached && middle - half <= high[k] && middle + half >= low[k];
+      reached = reached && middle - half <= last[k] && middle + half >= first[k];
     }
     return reached;
   }
@@ -53,18 +91,20 @@ struct CropBox {
   GARV_HD T cholesky(int k, T value) const { return value * of_axis(scale, k == 0 ? 2 : k == 1 || k == 3 ? 0 : 1); }
 };
 
-// low and high: of the box in whole pixels and frames; size: of the video.
+// low and high: of the box in whole pixels and frames; first and last: of what it sees of the Gaussians' plane; size:
+// of the video.
 template <typename T>
 CropBox<T> crop_box(const std::vector<int64_t>& size, const std::vector<int64_t>& low, const std::vector<int64_t>& high,
-                    double threshold) {
-  STD_TORCH_CHECK(size.size() == 3 && low.size() == 3 && high.size() == 3, "size, low and high must be an x, y and t");
+                    const std::vector<double>& first, const std::vector<double>& last, double threshold) {
+  STD_TORCH_CHECK(size.size() == 3 && low.size() == 3 && high.size() == 3 && first.size() == 3 && last.size() == 3,
+                  "size, low, high, first and last must be an x, y and t");
   CropBox<T> box;
   for (int k = 0; k < 3; ++k) {
     const double extent = double(high[k] - low[k]);
     STD_TORCH_CHECK(extent > 0, "the box must hold pixels and frames");
     box.size[k] = T(size[k]);
-    box.low[k] = T(low[k]);
-    box.high[k] = T(high[k]);
+    box.first[k] = T(first[k]);
+    box.last[k] = T(last[k]);
     box.scale[k] = T(size[k] / extent);
     box.offset[k] = T(-low[k] / extent);
   }
@@ -105,16 +145,15 @@ GARV_HD T past(T v, T low, T high) {  // how far v lies from [low, high], with i
 // mean and the places of its picture a standard deviation of time before and after. The unit is `spread`, or `narrower`
 // times the Gaussian's own standard deviation where that is larger.
 template <typename T>
-GARV_HD T region_weight(const RegionBoxes<T>& boxes, const T* mean, const T* cholesky, const T* spread, T narrower,
-                        T feather) {
+GARV_HD T region_weight(const RegionBoxes<T>& boxes, const Gaussian<T>& seen, const T* spread, T narrower, T feather) {
   T unit[3];
-  standard_deviations(cholesky, unit);
+  standard_deviations(seen.cholesky, unit);
   for (int k = 0; k < 3; ++k) {
     const T own = unit[k] * narrower;
     unit[k] = own < spread[k] ? spread[k] : own;
   }
   const T inverse[3] = {T(1) / unit[0], T(1) / unit[1], T(1) / unit[2]};
-  const T near = feather * feather, far = T(4) * near, span = T(2) * feather * unit[2], t = mean[2];
+  const T near = feather * feather, far = T(4) * near, span = T(2) * feather * unit[2], t = seen.mean[2];
   const int last = boxes.template first_box<true>(2, t + span);
   T closest = far;
   for (int box = boxes.template first_box<false>(6, t - span); box < last && closest > near; ++box) {
@@ -122,8 +161,8 @@ GARV_HD T region_weight(const RegionBoxes<T>& boxes, const T* mean, const T* cho
     if (!(dt * dt < closest)) continue;
     const T x0 = boxes.at(0, box), y0 = boxes.at(1, box), x1 = boxes.at(3, box), y1 = boxes.at(4, box);
     for (int side = -1; side <= 1; ++side) {
-      const T dx = past(mean[0] + side * cholesky[1], x0, x1) * inverse[0];
-      const T dy = past(mean[1] + side * cholesky[2], y0, y1) * inverse[1];
+      const T dx = past(seen.mean[0] + side * seen.cholesky[1], x0, x1) * inverse[0];
+      const T dy = past(seen.mean[1] + side * seen.cholesky[2], y0, y1) * inverse[1];
       const T distance = dx * dx + dy * dy + dt * dt;
       closest = distance < closest ? distance : closest;
     }

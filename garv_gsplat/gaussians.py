@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -39,6 +40,13 @@ class VideoGaussians:
 
     def __len__(self) -> int:
         return len(self.means)
+
+    @cached_property
+    def maps(self) -> Tensor | None:
+        """`info.motion` [T, 6] of the Gaussians' dtype and on their device; None where their plane stands still."""
+        if self.info.motion is None:
+            return None
+        return torch.tensor(self.info.maps, dtype=self.means.dtype, device=self.means.device)
 
     def take(self, chosen: Tensor) -> VideoGaussians:
         """The Gaussians of the given indices or mask, on the Gaussians' device."""

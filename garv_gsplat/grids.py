@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from garv_gsplat.motion import Point, seen_of_plane
+from garv_gsplat.motion import Point, maps_at, seen_of_plane
 from garv_gsplat.volume import VideoInfo
 
 Window = tuple[int, int, int, int]
@@ -94,7 +94,7 @@ def boxes(frames: Sequence[float], grid: Grid, window: Window, maps: Tensor | No
     (x0, x1), (y0, y1) = spans
     if maps is not None:
         times = maps.new_tensor([*frames]) + 0.5
-        seen = seen_of_plane(maps, times, (x0, y0), (x1, y1)).tolist()
+        seen = seen_of_plane(maps_at(maps, times).numpy(), (x0, y0), (x1, y1)).tolist()
         yield from (((left, top, t), (right, bottom, t)) for t, (left, top, right, bottom) in zip(times.tolist(), seen))
     elif isinstance(frames, range) and len(frames) and frames.step == 1:
         yield (x0, y0, frames[0] + 0.5), (x1, y1, frames[-1] + 0.5)

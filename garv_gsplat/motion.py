@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,15 +29,22 @@ def pixel_maps(
     """
     if info.motion is None:
         return None
-    width, height = size or (info.width, info.height)
-    scale = torch.tensor([1, width / height, height / width, 1, width, height], dtype=torch.float64)
-    return (torch.tensor(info.motion, dtype=torch.float64) * scale).float().to(device)
+    maps = info.maps * _scale(*(size or (info.width, info.height)))
+    return torch.from_numpy(maps.astype(np.float32)).to(device)
 
 
 def unit_maps(maps: Tensor, width: int, height: int) -> tuple[tuple[float, ...], ...]:
     """Maps in pixels [T, 6] as `VideoInfo.motion` has them."""
-    scale = torch.tensor([1, height / width, width / height, 1, 1 / width, 1 / height], dtype=torch.float64)
-    return tuple(map(tuple, (maps.cpu().double() * scale).tolist()))
+    return _as_motion(maps.cpu().double().numpy(), width, height)
+
+
+def _as_motion(maps: np.ndarray, width: int, height: int) -> tuple[tuple[float, ...], ...]:
+    return tuple(zip(*(maps / _scale(width, height)).T.tolist()))
+
+
+def _scale(width: float, height: float) -> np.ndarray:
+    """What the numbers of a map are in pixels, as many to the unit square."""
+    return np.array([1, width / height, height / width, 1, width, height])
 
 
 def maps_at(maps: Tensor | None, positions: Tensor) -> Tensor | None:
@@ -73,14 +81,17 @@ def after(outer: Tensor, inner: Tensor) -> Tensor:
     return torch.stack([*linear, a * p + b * q + x, c * p + d * q + y], -1)
 
 
-def seen_of_plane(maps: Tensor, times: Tensor, low: Sequence[float], high: Sequence[float]) -> Tensor:
-    """What frames at times [B], in slices, see of the Gaussians' plane in a window: its lowest and highest x, y [B, 4].
+def seen_of_plane(maps: np.ndarray, low: Sequence[float], high: Sequence[float]) -> np.ndarray:
+    """What frames see of the Gaussians' plane in a window: its lowest and highest x, y [B, 4].
 
-    maps: of all frames [T, 6] in pixels. low, high: the window's corners x, y in pixels of the frames.
+    maps: the frames' own [B, 6]. low, high: the window's corners x, y, in the units of the maps.
     """
-    corners = maps.new_tensor([[x, y] for x in (low[0], high[0]) for y in (low[1], high[1])])
-    points = apply(inverse(maps_at(maps, times))[:, None], corners)
-    return torch.cat([points.amin(1), points.amax(1)], 1)
+    xx, xy, yx, yy, x, y = maps.T
+    across = np.array([low[0], low[0], high[0], high[0]])[:, None] - x  # [4, B] of the corners
+    down = np.array([low[1], high[1], low[1], high[1]])[:, None] - y
+    one = 1 / (xx * yy - xy * yx)
+    p, q = (yy * across - xy * down) * one, (xx * down - yx * across) * one
+    return np.stack([p.min(0), q.min(0), p.max(0), q.max(0)], 1)
 
 
 def box_in_plane(maps: Tensor | None, low: Point, high: Point) -> tuple[Point, Point]:
@@ -90,11 +101,10 @@ def box_in_plane(maps: Tensor | None, low: Point, high: Point) -> tuple[Point, P
     """
     if maps is None:
         return low, high
-    between = torch.arange(math.ceil(low[2] - 0.5), math.floor(high[2] - 0.5) + 1).clamp(0, len(maps) - 1).unique()
-    times = torch.cat([maps.new_tensor([low[2], high[2]]), between + 0.5])
-    seen = seen_of_plane(maps, times, low, high)
-    (x0, y0), (x1, y1) = seen[:, :2].amin(0).tolist(), seen[:, 2:].amax(0).tolist()
-    return (x0 - 1, y0 - 1, low[2]), (x1 + 1, y1 + 1, high[2])
+    between = maps[max(0, math.ceil(low[2] - 0.5)) : max(0, math.floor(high[2] - 0.5) + 1)]
+    at_ends = maps_at(maps, maps.new_tensor([low[2], high[2]]))
+    x0, y0, x1, y1 = seen_of_plane(torch.cat([at_ends, between]).numpy(), low, high).T
+    return (float(x0.min()) - 1, float(y0.min()) - 1, low[2]), (float(x1.max()) + 1, float(y1.max()) + 1, high[2])
 
 
 def points_in_plane(info: VideoInfo, points: Tensor) -> Tensor:
@@ -115,7 +125,8 @@ def part_of(info: VideoInfo, low: Sequence[int], high: Sequence[int]) -> tuple[t
     """The motion of the part of a video from pixel and frame `low` to below `high`: both planes begin at its corner."""
     if info.motion is None:
         return None
-    maps = pixel_maps(info).double()[low[2] : high[2]]
-    corner = maps.new_tensor(low[:2])
-    offset = apply(maps, corner) - corner
-    return unit_maps(torch.cat([maps[:, :4], offset], 1), high[0] - low[0], high[1] - low[1])
+    maps = info.maps[low[2] : high[2]] * _scale(info.width, info.height)
+    p, q = low[:2]
+    maps[:, 4] += maps[:, 0] * p + maps[:, 1] * q - p
+    maps[:, 5] += maps[:, 2] * p + maps[:, 3] * q - q
+    return _as_motion(maps, high[0] - low[0], high[1] - low[1])

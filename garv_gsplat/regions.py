@@ -13,10 +13,8 @@ from garv_gsplat.gaussians import VideoGaussians, neighbour_order, reach_of, sca
 from garv_gsplat.gaze import Region
 from garv_gsplat.motion import (
     after,
-    apply,
     box_in_plane,
     inverse,
-    maps_at,
     part_of,
     pixel_maps,
     points_in_plane,
@@ -64,21 +62,9 @@ def gaussians_in(
     gaussians: VideoGaussians, info: VideoInfo, low: Sequence[int], high: Sequence[int], threshold: float
 ) -> VideoGaussians:
     """`crop_gaussians` for what `crop_info` gives of a box."""
-    if info.motion is not None:
-        return _crop_moving(gaussians, info, low, high, threshold)
     size = (gaussians.info.width, gaussians.info.height, gaussians.info.frames)
-    return VideoGaussians(*ops.crop_gaussians(_tensors(gaussians), size, low, high, threshold), info)
-
-
-def _crop_moving(
-    gaussians: VideoGaussians, info: VideoInfo, low: Sequence[int], high: Sequence[int], threshold: float
-) -> VideoGaussians:
-    """`crop_gaussians`, of what the box may see of a plane that moves."""
-    first, last = box_in_plane(pixel_maps(gaussians.info), low, high)
-    starts, ends = reach_of(gaussians, threshold)
-    kept = ((starts <= starts.new_tensor(last)) & (ends >= ends.new_tensor(first))).all(1).nonzero()[:, 0]
-    means, cholesky = (t[kept] for t in gaussians.in_pixels())
-    return VideoGaussians.from_pixels(means - means.new_tensor(low), cholesky, gaussians.colors[kept], info)
+    seen = box_in_plane(pixel_maps(gaussians.info), low, high)
+    return VideoGaussians(*ops.crop_gaussians(_tensors(gaussians), size, low, high, threshold, seen), info)
 
 
 def pull_in(gaussians: VideoGaussians) -> VideoGaussians:
@@ -113,8 +99,8 @@ def pull_in(gaussians: VideoGaussians) -> VideoGaussians:
 def _placed(gaussians: VideoGaussians) -> VideoGaussians:
     """The same video in another plane, of which frames see nothing further from the middle than _SEEN allows."""
     info = gaussians.info
-    maps = pixel_maps(info, size=(1, 1)).double()
-    seen = seen_of_plane(maps, torch.arange(info.frames) + 0.5, (0, 0), (1, 1))
+    maps = torch.from_numpy(info.maps)
+    seen = torch.from_numpy(seen_of_plane(info.maps, (0, 0), (1, 1)))
     low, high = seen[:, :2].amin(0), seen[:, 2:].amax(0)
     if ((low - 0.5).abs().maximum((high - 0.5).abs()) <= _SEEN).all():
         return gaussians
@@ -164,46 +150,26 @@ def _weights_in(boxes: Tensor, gaussians: VideoGaussians, spread: Tensor, feathe
     """`weights_in` by boxes as columns."""
     if not feather > 0:
         raise ValueError(f"feather must be a positive number of standard deviations, got {feather}")
-    means, cholesky = _as_seen(gaussians)
-    return ops.region_weights(means, cholesky, boxes, spread, 1 / _WIDE, feather)
-
-
-def _as_seen(gaussians: VideoGaussians) -> tuple[Tensor, Tensor]:
-    """Means and Cholesky factors in the unit cube. Of a plane that moves they are those that frames see at their mean
-    time, moving as they do from a standard deviation of time before it to one after it."""
-    info, means, cholesky = gaussians.info, gaussians.means, gaussians.cholesky
-    if info.motion is None:
-        return means, cholesky
-    maps = pixel_maps(info, means.device, (1, 1))
-    way = cholesky[:, [1, 2, 0]]
-    before, middle, later = (
-        apply(maps_at(maps, info.frames * places[:, 2]).to(places), places[:, :2])
-        for places in (means - way, means, means + way)
-    )
-    xx, xy, yx, yy = maps_at(maps, info.frames * means[:, 2]).to(means)[:, :4].unbind(1)
-    a, b, c = cholesky[:, 3:].unbind(1)
-    across, down = (xx * a + xy * b, xy * c), (yx * a + yy * b, yy * c)  # rows of the map times the factor, which a
-    wide = torch.hypot(*across)  # rotation of its columns makes triangular again
-    skew = (across[0] * down[0] + across[1] * down[1]) / wide
-    factor = torch.stack([wide, skew, (xx * yy - xy * yx) * a * c / wide], 1)
-    return torch.cat([middle, means[:, 2:]], 1), torch.cat([cholesky[:, :1], (later - before) / 2, factor], 1)
+    means, cholesky, maps = gaussians.means, gaussians.cholesky, gaussians.maps
+    return ops.region_weights(means, cholesky, boxes, spread, 1 / _WIDE, feather, maps)
 
 
 def spread_of(gaussians: VideoGaussians) -> Tensor:
     """The Gaussians' typical standard deviations along x, y and t [3], as frames see them: geometric means, in the unit
     cube."""
-    return ops.typical_spread(_as_seen(gaussians)[1])
+    return ops.typical_spread(gaussians.means, gaussians.cholesky, gaussians.maps)
 
 
 def check_one_video(infos: Sequence[VideoInfo]) -> None:
     """ValueError where videos differ in size, timing, channels or motion."""
     kinds = [(i.width, i.height, i.frames, i.frame_rate, i.timestamps, i.channels) for i in infos]
-    if len(set(kinds)) == 1 and len({i.motion for i in infos}) > 1:
+    alike = all(kind == kinds[0] for kind in kinds)  # to hash timestamps and motion takes longer
+    if alike and any(i.motion != infos[0].motion for i in infos):
         raise ValueError(
             "only encodings whose Gaussians lie in one plane can be mixed: these were fitted with other motion of the "
             "camera; fit them to the same frames, or with --no-global-motion"
         )
-    if len(set(kinds)) > 1:
+    if not alike:
         got = " and ".join(
             f"{i.width}x{i.height} of {i.channels} channels, {i.frames} frames at {float(i.frame_rate):g} fps"
             for i in infos

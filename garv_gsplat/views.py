@@ -25,6 +25,7 @@ from garv_gsplat.volume import Box, VideoInfo
 
 _PIXELS_AT_ONCE = 1 << 25  # bounds what a launch needs, whatever is asked for
 _MAX_FRAMES = 32  # a launch; more gain nothing
+_BLOCK = 32  # pixels: Gaussians are listed, and lists given room, for squares of so many, of which a line fills a row
 _DTYPES = (torch.uint8, torch.float16, torch.float32)
 _PACKED_ON_DEVICE = 1 << 18  # Gaussians at a time
 _KEPT = 8  # views; a crop that moves by pixels of half the size needs four
@@ -109,12 +110,14 @@ class Views:
         """Images [B, height, width, C] of frames of given numbers; what the decoder's calls take beside them."""
         _check_dtype(dtype)
         view, window = self.prepare(frames, crop, size)
-        step = frames_at_once(*window[2:])
+        return self._draw(view, frames, window, dtype, frames_at_once(*window[2:]))
+
+    def _draw(self, view: FrameView, frames: Sequence[float], window: Window, dtype: torch.dtype, step: int) -> Tensor:
+        """Images of a window of frames of given numbers, by launches of `step` of them."""
         if len(frames) <= step:
             return view.draw(self._positions(frames), window, dtype, view.motion(_followed(frames)))
         parts = [frames[start : start + step] for start in range(0, len(frames), step)]
-        drawn = [view.draw(self._positions(part), window, dtype, view.motion(_followed(part))) for part in parts]
-        return torch.cat(drawn)
+        return torch.cat([self._draw(view, part, window, dtype, step) for part in parts])
 
     def prepare(
         self, frames: Sequence[float], crop: Sequence[int] | None, size: Sequence[int] | None
@@ -158,7 +161,7 @@ class Views:
     def reaching(self, low: Point, high: Point) -> VideoGaussians:
         """At least the Gaussians that reach into a box of x, y, t in pixels and frames; on the device."""
         with self._lock:
-            self.source.reach([box_in_plane(self._maps, low, high)])
+            self.source.reach(map(box_in_plane, [self._maps], [low], [high]))  # made where something is left to read
             return self._moved(self.source.joined())
 
     @torch.no_grad()
@@ -197,13 +200,17 @@ class Views:
             moments, across = size
             grid, window = Grid((1.0, across / height), (at % 1, 0.0)), (int(at), 0, 1, across)
         each = math.ceil(count / moments)  # moments that are averaged where fewer are shown than there are frames
-        frames = [(k + 0.5) * count / (each * moments) - 0.5 for k in range(each * moments)]
+        frames = range(count)
+        if each * moments != count:
+            frames = [(k + 0.5) * count / (each * moments) - 0.5 for k in range(each * moments)]
         with self._lock:
             self.source.reach(boxes(frames, grid, window, self._maps))
             view = self._keep(grid, lambda *made: self._frame_view(grid, *made))
-        parts = [frames[start : start + _MAX_FRAMES] for start in range(0, len(frames), _MAX_FRAMES)]
-        lines = torch.cat([view.draw(self._positions(part), window, torch.float32) for part in parts])
-        lines = _convert(lines.view(moments, each, across, -1).mean(1), dtype)
+        step = max(1, _PIXELS_AT_ONCE // (_BLOCK * max(_BLOCK, across)))
+        lines = self._draw(view, frames, window, dtype if each == 1 else torch.float32, step)
+        if each > 1:
+            lines = _convert(lines.view(moments, each, across, -1).mean(1), dtype)
+        lines = lines.view(moments, across, -1)
         return lines if axis == "y" else lines.transpose(0, 1)
 
     @torch.no_grad()

@@ -6,9 +6,14 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from math import ceil, inf, isfinite, nextafter
 from numbers import Integral, Real
 from operator import index
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from numpy import ndarray
 
 UNSPECIFIED = 2
 """what H.273 calls colours that nothing is said about"""
@@ -86,12 +91,25 @@ class VideoInfo:
             if any(b <= a for a, b in zip(self.timestamps, self.timestamps[1:])):
                 raise ValueError("timestamps must increase from frame to frame")
         if self.motion is not None:
-            if len(self.motion) != self.frames or any(len(row) != 6 for row in self.motion):
-                raise ValueError(f"motion must have six numbers a frame ({self.frames}), got {len(self.motion)} rows")
-            if not all(isfinite(number) for row in self.motion for number in row):
-                raise ValueError("motion must be finite numbers")
-            if not all(row[0] * row[3] - row[1] * row[2] > 0 for row in self.motion):
-                raise ValueError("motion must not fold the plane: the determinant of every map must be positive")
+            self._check_motion()
+
+    def _check_motion(self) -> None:
+        if len(self.motion) != self.frames or set(map(len, self.motion)) != {6}:
+            raise ValueError(f"motion must have six numbers a frame ({self.frames}), got {len(self.motion)} rows")
+        if not (abs(self.maps) < inf).all():  # nor NaN
+            raise ValueError("motion must be finite numbers")
+        xx, xy, yx, yy = self.maps[:, :4].T
+        if not (xx * yy - xy * yx > 0).all():
+            raise ValueError("motion must not fold the plane: the determinant of every map must be positive")
+
+    @cached_property
+    def maps(self) -> ndarray | None:
+        """`motion` as an array [T, 6] float64, which is not to be written to; None where nothing moves."""
+        if self.motion is None:
+            return None
+        import numpy as np  # what asks for a video's size alone does not wait for it
+
+        return np.array(self.motion, np.float64)
 
     @property
     def pixels(self) -> int:

@@ -8,7 +8,7 @@ from unittest import mock
 import pytest
 import torch
 
-from garv_gsplat import GarvFile, VideoDecoder, load, rasterization
+from garv_gsplat import GarvFile, VideoDecoder, load, rasterization, views
 from garv_gsplat.codec import encode, partition
 from garv_gsplat.grids import NATIVE, boxes
 from garv_gsplat.motion import after, apply, box_in_plane, inverse, maps_at, pixel_maps, points_in_plane, unit_maps
@@ -42,6 +42,13 @@ def test_maps_invert_and_follow_each_other(gaussians):
     assert torch.allclose(apply(after(maps, inverse(maps)), points), points)
     assert torch.allclose(apply(after(maps[:1], maps), points), apply(maps[:1], apply(maps, points)))
     assert torch.allclose(torch.tensor(unit_maps(maps, 96, 64)), torch.tensor(gaussians.info.motion), atol=1e-6)
+
+
+def test_maps_are_made_once(gaussians):
+    info = gaussians.info
+    assert info.maps.shape == (8, 6) and info.maps.tolist() == [[*row] for row in info.motion]
+    assert info.maps is info.maps and replace(info, frame_rate=30) == replace(info, frame_rate=30)
+    assert replace(info, motion=None).maps is None
 
 
 def test_maps_between_frames_are_in_proportion(gaussians):
@@ -107,6 +114,13 @@ def test_line_scans_of_other_sizes(gaussians, decoder):
     moments = [(k + 0.5) * 8 / 9 - 0.5 for k in range(3, 6)]  # three to each column, as 8 frames are more than twice 3
     columns = torch.stack([frame_of(gaussians, moment)[:, 40] for moment in moments])
     assert close(shorter[:, 1], columns.mean(0))
+
+
+@pytest.mark.parametrize(("axis", "size"), [("y", None), ("x", None), ("y", (48, 16)), ("x", (3, 64))])
+def test_line_scans_by_many_launches(decoder, axis, size):
+    wanted = decoder.line_scan(axis, 40.5, size=size)
+    with mock.patch.object(views, "_PIXELS_AT_ONCE", 3 * 32 * 96):
+        assert torch.equal(decoder.line_scan(axis, 40.5, size=size), wanted)
 
 
 @pytest.mark.parametrize(

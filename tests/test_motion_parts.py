@@ -58,6 +58,15 @@ def test_mixes_follow_the_frames(gaussians):
         mix(gaussians, replace(low, info=INFO), region)
 
 
+def test_maps_are_where_gaussians_are(gaussians, device):
+    there = gaussians.to(device)
+    assert there.maps is there.maps and there.maps.device == there.means.device
+    tensors = (gaussians.means, gaussians.cholesky, gaussians.colors)
+    double = VideoGaussians(*(t.double() for t in tensors), gaussians.info)
+    assert torch.equal(double.maps, torch.tensor(gaussians.info.motion, dtype=torch.float64))
+    assert torch.equal(there.maps.cpu(), double.maps.float()) and still_at(gaussians, 3).maps is None
+
+
 @pytest.mark.parametrize("scale", [(0.5, 0.5), (0.25, 0.4)])
 def test_sizes_do_not_depend_on_the_plane(gaussians, decoder, scale):
     other = VideoDecoder(in_plane(gaussians, scale), device="cpu", dimension_order="NHWC")

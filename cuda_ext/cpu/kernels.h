@@ -25,9 +25,13 @@ Tensor draw(Tensor records, Tensor chunks, int64_t levels, int64_t channels, dou
 
 std::tuple<Tensor, Tensor, Tensor> crop_gaussians(Tensor means, Tensor cholesky, Tensor colors,
                                                   std::vector<int64_t> size, std::vector<int64_t> low,
-                                                  std::vector<int64_t> high, double threshold);
+                                                  std::vector<int64_t> high, std::vector<double> first,
+                                                  std::vector<double> last, double threshold);
 
-Tensor region_weights(Tensor means, Tensor cholesky, Tensor boxes, Tensor spread, double narrower, double feather);
+Tensor region_weights(Tensor means, Tensor cholesky, Tensor maps, Tensor boxes, Tensor spread, double narrower,
+                      double feather);
+
+Tensor typical_spread(Tensor means, Tensor cholesky, Tensor maps);
 
 std::tuple<Tensor, Tensor, Tensor, Tensor> decode_levels(Tensor data, Tensor sizes, Tensor counts, Tensor tables,
                                                          Tensor heights, Tensor contexts, Tensor steps);

@@ -10,6 +10,7 @@ STABLE_TORCH_LIBRARY_IMPL(garv, CPU, m) {
   m.impl("adam_step", TORCH_BOX(&garv::adam_step));
   m.impl("crop_gaussians", TORCH_BOX(&garv::crop_gaussians));
   m.impl("region_weights", TORCH_BOX(&garv::region_weights));
+  m.impl("typical_spread", TORCH_BOX(&garv::typical_spread));
   m.impl("decode_levels", TORCH_BOX(&garv::decode_levels));
   m.impl("dequantize_levels", TORCH_BOX(&garv::dequantize_levels));
 }

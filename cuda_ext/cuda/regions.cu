@@ -33,6 +33,13 @@ const T* checked(const Tensor& t, int64_t rows, int64_t columns, const char* nam
 }
 
 template <typename T>
+PlaneMaps<T> maps_of(const Tensor& maps) {
+  STD_TORCH_CHECK(maps.dim() == 2 && maps.size(0) < INT32_MAX, "maps must be [T, 6]");
+  const T* const numbers = checked<T>(maps, maps.size(0), 6, "maps");
+  return {reinterpret_cast<const PlaneMap<T>*>(numbers), static_cast<int>(maps.size(0))};
+}
+
+template <typename T>
 struct Gaussians {
   const T *means, *cholesky, *colors;
   int64_t count;
@@ -62,11 +69,12 @@ struct Cropped {
 
 std::tuple<Tensor, Tensor, Tensor> crop_gaussians(const Tensor& means, const Tensor& cholesky, const Tensor& colors,
                                                   std::vector<int64_t> size, std::vector<int64_t> low,
-                                                  std::vector<int64_t> high, double threshold) {
+                                                  std::vector<int64_t> high, std::vector<double> first,
+                                                  std::vector<double> last, double threshold) {
   const DeviceGuard guard(means.get_device_index());
   return with_dtype(means, [&](auto zero) {
     using T = decltype(zero);
-    const Cropped<T> part = {{means, cholesky, colors}, crop_box<T>(size, low, high, threshold)};
+    const Cropped<T> part = {{means, cholesky, colors}, crop_box<T>(size, low, high, first, last, threshold)};
     return compact<T>(part, part.from.count, part.from.channels, means);
   });
 }
@@ -110,19 +118,21 @@ std::tuple<Tensor, Tensor, Tensor> join_weighted(const Tensor& means, const Tens
 
 template <typename T>
 __global__ void __launch_bounds__(kRowThreads)
-    weigh(RegionBoxes<T> boxes, const T* means, const T* cholesky, const T* spread, T narrower, T feather,
-          int64_t count, T* weights) {
+    weigh(RegionBoxes<T> boxes, PlaneMaps<T> maps, const T* means, const T* cholesky, const T* spread, T narrower,
+          T feather, int64_t count, T* weights) {
   const int64_t n = int64_t(blockIdx.x) * kRowThreads + threadIdx.x;
-  if (n < count) weights[n] = region_weight(boxes, means + 3 * n, cholesky + 6 * n, spread, narrower, feather);
+  if (n >= count) return;
+  weights[n] = region_weight(boxes, as_seen(maps, means + 3 * n, cholesky + 6 * n), spread, narrower, feather);
 }
 
-Tensor region_weights(const Tensor& means, const Tensor& cholesky, const Tensor& boxes, const Tensor& spread,
-                      double narrower, double feather) {
+Tensor region_weights(const Tensor& means, const Tensor& cholesky, const Tensor& maps, const Tensor& boxes,
+                      const Tensor& spread, double narrower, double feather) {
   const DeviceGuard guard(means.get_device_index());
   return with_dtype(means, [&](auto zero) {
     using T = decltype(zero);
     STD_TORCH_CHECK(boxes.dim() == 2 && boxes.size(1) < INT32_MAX, "boxes must be [7, K]");
     const int64_t count = means.size(0), columns = boxes.size(1);
+    const PlaneMaps<T> frames = maps_of<T>(maps);
     const RegionBoxes<T> region = {checked<T>(boxes, 7, columns, "boxes"), static_cast<int>(columns)};
     const T *m = checked<T>(means, count, 3, "means"), *l = checked<T>(cholesky, count, 6, "cholesky");
     const T* s = checked<T>(spread, 3, 0, "spread");
@@ -130,7 +140,7 @@ Tensor region_weights(const Tensor& means, const Tensor& cholesky, const Tensor&
     Tensor weights = new_tensor(means, {count});
     if (count == 0) return weights;
     weigh<<<row_blocks(count), kRowThreads, 0, stream_of(means)>>>(
-        region, m, l, s, T(narrower), T(feather), count, static_cast<T*>(weights.mutable_data_ptr()));
+        region, frames, m, l, s, T(narrower), T(feather), count, static_cast<T*>(weights.mutable_data_ptr()));
     STD_CUDA_KERNEL_LAUNCH_CHECK();
     return weights;
   });
@@ -152,11 +162,12 @@ struct ThreeSums {
 };
 
 template <typename T>
-__global__ void __launch_bounds__(kRowThreads) sum_logarithms(const T* cholesky, int64_t count, ThreeSums* partial) {
+__global__ void __launch_bounds__(kRowThreads)
+    sum_logarithms(PlaneMaps<T> maps, const T* means, const T* cholesky, int64_t count, ThreeSums* partial) {
   T sums[3] = {};
   for (int64_t n = blockIdx.x * kRowThreads + threadIdx.x; n < count; n += kSpreadBlocks * kRowThreads) {
     T deviations[3];
-    standard_deviations(cholesky + 6 * n, deviations);
+    standard_deviations(as_seen(maps, means + 3 * n, cholesky + 6 * n).cholesky, deviations);
     for (int k = 0; k < 3; ++k) sums[k] += log(deviations[k]);
   }
   const ThreeSums all = ThreeSums::of_block({double(sums[0]), double(sums[1]), double(sums[2])});
@@ -172,18 +183,18 @@ __global__ void __launch_bounds__(kRowThreads) mean_of(const ThreeSums* partial,
   for (int k = 0; k < 3; ++k) spread[k] = static_cast<T>(exp(all.v[k] / count));
 }
 
-Tensor typical_spread(const Tensor& cholesky) {
-  const DeviceGuard guard(cholesky.get_device_index());
-  return with_dtype(cholesky, [&](auto zero) {
+Tensor typical_spread(const Tensor& means, const Tensor& cholesky, const Tensor& maps) {
+  const DeviceGuard guard(means.get_device_index());
+  return with_dtype(means, [&](auto zero) {
     using T = decltype(zero);
-    STD_TORCH_CHECK(cholesky.dim() == 2, "cholesky must be [N, 6]");
-    const int64_t count = cholesky.size(0);
-    const T* const l = checked<T>(cholesky, count, 6, "cholesky");
-    Tensor spread = new_tensor(cholesky, {3});
-    Tensor space = new_tensor(cholesky, {kSpreadBlocks * 3}, aoti_torch_dtype_float64());
+    const int64_t count = means.size(0);
+    const PlaneMaps<T> frames = maps_of<T>(maps);
+    const T *m = checked<T>(means, count, 3, "means"), *l = checked<T>(cholesky, count, 6, "cholesky");
+    Tensor spread = new_tensor(means, {3});
+    Tensor space = new_tensor(means, {kSpreadBlocks * 3}, aoti_torch_dtype_float64());
     ThreeSums* const partial = static_cast<ThreeSums*>(space.mutable_data_ptr());
-    const cudaStream_t stream = stream_of(cholesky);
-    sum_logarithms<<<kSpreadBlocks, kRowThreads, 0, stream>>>(l, count, partial);
+    const cudaStream_t stream = stream_of(means);
+    sum_logarithms<<<kSpreadBlocks, kRowThreads, 0, stream>>>(frames, m, l, count, partial);
     STD_CUDA_KERNEL_LAUNCH_CHECK();
     mean_of<<<1, kRowThreads, 0, stream>>>(partial, count, static_cast<T*>(spread.mutable_data_ptr()));
     STD_CUDA_KERNEL_LAUNCH_CHECK();

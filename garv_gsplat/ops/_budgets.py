@@ -23,7 +23,7 @@ _SPARE_ENTRIES = 32
 def motion_or_none(motion: Tensor | None, times: Tensor) -> Tensor:
     """The maps [B, 6] of frames at times [B] as the operators take them: none of them, [0, 6], where nothing moves."""
     if motion is None:
-        return _no_motion(times.device, times.dtype)
+        return no_motion(times.device, times.dtype)
     if motion.shape != (len(times), 6) or motion.device != times.device or motion.dtype != times.dtype:
         raise ValueError(
             f"motion must be [{len(times)}, 6] {times.dtype} on {times.device}, a map for each time, "
@@ -33,7 +33,8 @@ def motion_or_none(motion: Tensor | None, times: Tensor) -> Tensor:
 
 
 @cache
-def _no_motion(device: torch.device, dtype: torch.dtype) -> Tensor:
+def no_motion(device: torch.device, dtype: torch.dtype) -> Tensor:
+    """No maps, [0, 6], as the operators take them where nothing moves."""
     with torch.inference_mode(False):  # or only inference could use it
         return torch.empty(0, 6, device=device, dtype=dtype)
 

@@ -21,12 +21,14 @@ def crop_gaussians(
     size: Sequence[int],
     low: Sequence[int],
     high: Sequence[int],
+    first: Sequence[float],
+    last: Sequence[float],
     threshold: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     radius = (2 * (colors.abs().amax(1) / threshold).clamp(min=1).log()).sqrt()
     middle = means * means.new_tensor(size)
     half = radius[:, None] * (standard_deviations(cholesky) * cholesky.new_tensor(size))
-    reaching = (middle - half <= means.new_tensor(high)) & (middle + half >= means.new_tensor(low))
+    reaching = (middle - half <= means.new_tensor(last)) & (middle + half >= means.new_tensor(first))
     kept = reaching.all(1).nonzero()[:, 0]
     x, y, t = (n / (b - a) for n, a, b in zip(size, low, high))
     offset = means.new_tensor([-a / (b - a) for a, b in zip(low, high)])
@@ -34,13 +36,47 @@ def crop_gaussians(
     return means[kept] * means.new_tensor([x, y, t]) + offset, scaled, colors[kept]
 
 
-def typical_spread(cholesky: Tensor) -> Tensor:
+def as_seen(means: Tensor, cholesky: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
+    """Means [N, 3] and Cholesky factors [N, 6] as frames see them at their mean time through maps [T, 6] of the plane,
+    moving as they see them move from a standard deviation of time before it to one after it. With no maps as they are.
+    """
+    if len(maps) == 0:
+        return means, cholesky
+    way = cholesky[:, [1, 2, 0]]
+    before, middle, later = (_place_seen(maps, places) for places in (means - way, means, means + way))
+    xx, xy, yx, yy = _maps_at(maps, means[:, 2])[:, :4].unbind(1)
+    a, b, c = cholesky[:, 3:].unbind(1)
+    across, down = (xx * a + xy * b, xy * c), (yx * a + yy * b, yy * c)  # rows of the map times the factor, which a
+    wide = torch.hypot(*across)  # rotation of its columns makes triangular again
+    skew = (across[0] * down[0] + across[1] * down[1]) / wide
+    factor = torch.stack([wide, skew, (xx * yy - xy * yx) * a * c / wide], 1)
+    return torch.cat([middle, means[:, 2:]], 1), torch.cat([cholesky[:, :1], (later - before) / 2, factor], 1)
+
+
+def _place_seen(maps: Tensor, places: Tensor) -> Tensor:
+    """Where frames see places x, y, t [N, 3] of the plane [N, 2]."""
+    xx, xy, yx, yy, x, y = _maps_at(maps, places[:, 2]).unbind(1)
+    p, q, _ = places.unbind(1)
+    return torch.stack([xx * p + xy * q + x, yx * p + yy * q + y], 1)
+
+
+def _maps_at(maps: Tensor, times: Tensor) -> Tensor:
+    """The maps [N, 6] at times [N]: in proportion between two frames, before the first and after the last theirs."""
+    place = (times * len(maps) - 0.5).clamp(0, len(maps) - 1)
+    before = place.floor()
+    after = (before + 1).clamp(max=len(maps) - 1)
+    return torch.lerp(maps[before.long()], maps[after.long()], (place - before)[:, None])
+
+
+def typical_spread(means: Tensor, cholesky: Tensor, maps: Tensor) -> Tensor:
+    _, cholesky = as_seen(means, cholesky, maps)
     return standard_deviations(cholesky).log().mean(0).exp()
 
 
 def region_weights(
-    means: Tensor, cholesky: Tensor, boxes: Tensor, spread: Tensor, narrower: float, feather: float
+    means: Tensor, cholesky: Tensor, maps: Tensor, boxes: Tensor, spread: Tensor, narrower: float, feather: float
 ) -> Tensor:
+    means, cholesky = as_seen(means, cholesky, maps)
     unit = torch.fmax(spread, standard_deviations(cholesky) * narrower)
     _, l_xt, l_yt = cholesky[:, :3].unbind(1)
     way = torch.stack([l_xt, l_yt, torch.zeros_like(l_xt)], 1)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from garv_gsplat.ops import _schema  # noqa: F401  (defines torch.ops.garv)
+from garv_gsplat.ops._budgets import no_motion
 from garv_gsplat.ops._library import ensure_kernels
 
 Gaussians = tuple[Tensor, Tensor, Tensor]
@@ -21,16 +22,21 @@ def crop_gaussians(
     low: Sequence[int],  # x, y, t in pixels and frames
     high: Sequence[int],  # likewise, behind the last
     threshold: float,
+    seen: tuple[Sequence[float], Sequence[float]] | None = None,
 ) -> Gaussians:
     """The Gaussians that add `threshold` of white somewhere in a box, in their order and in the unit cube of the box.
+
+    seen: where the plane moves, the lowest and highest x, y, t, in pixels and frames, that the box sees of it: where
+        Gaussians have to add as much.
 
     Waits once for the device, for their number. Not differentiable.
     """
     _check_gaussians(gaussians)
     if not all(a < b for a, b in zip(low, high)) or not len(size) == len(low) == len(high) == 3:
         raise ValueError(f"the box must hold pixels and frames along x, y and t, got {low} to {high} of {size}")
+    first, last = seen or (low, high)
     ensure_kernels(gaussians[0].device)
-    return torch.ops.garv.crop_gaussians(*(t.contiguous() for t in gaussians), size, low, high, threshold)
+    return torch.ops.garv.crop_gaussians(*(t.contiguous() for t in gaussians), size, low, high, first, last, threshold)
 
 
 @torch.no_grad()
@@ -63,29 +69,46 @@ def region_weights(
     spread: Tensor,  # [3] lengths along x, y, t
     narrower: float,
     feather: float,
+    maps: Tensor | None = None,  # [T, 6]
 ) -> Tensor:
     """How much Gaussians belong to a union of boxes [N]: 1 up to `feather` units around it, then over as much to 0.
 
     boxes: columns of low x, y, t, high x, y, t, sorted by low t, and the highest high t of a box and those before it.
     The unit is `spread`, or `narrower` times a Gaussian's own standard deviation where that is larger. The closest of
     its mean and the places of its picture a standard deviation of time before and after counts. Not differentiable.
+
+    maps: how frames see the plane that the Gaussians lie in, where it moves, (xx, xy, yx, yy, x, y) from unit square to
+        unit square: Gaussians count as frames see them at their mean time.
     """
     n = len(means)
     if means.shape != (n, 3) or cholesky.shape != (n, 6) or spread.shape != (3,) or boxes.shape[:-1] != (7,):
         shapes = [list(t.shape) for t in (means, cholesky, spread, boxes)]
         raise ValueError(f"means, cholesky, spread and boxes must be [N, 3], [N, 6], [3] and [7, K], got {shapes}")
     ensure_kernels(means.device)
-    tensors = (means, cholesky, boxes, spread)
+    tensors = (means, cholesky, _maps_or_none(maps, means), boxes, spread)
     return torch.ops.garv.region_weights(*(t.contiguous() for t in tensors), narrower, feather)
 
 
 @torch.no_grad()
-def typical_spread(cholesky: Tensor) -> Tensor:
-    """Geometric means of the standard deviations of Gaussians along x, y and t [3]; cholesky [N, 6]."""
-    if cholesky.shape != (len(cholesky), 6):
-        raise ValueError(f"cholesky must be [N, 6], got {list(cholesky.shape)}")
-    ensure_kernels(cholesky.device)
-    return torch.ops.garv.typical_spread(cholesky.contiguous())
+def typical_spread(means: Tensor, cholesky: Tensor, maps: Tensor | None = None) -> Tensor:
+    """Geometric means of the standard deviations of Gaussians along x, y and t [3].
+
+    means [N, 3], cholesky [N, 6] and maps [T, 6]: those of `region_weights`.
+    """
+    if means.shape != (len(means), 3) or cholesky.shape != (len(means), 6):
+        shapes = [list(t.shape) for t in (means, cholesky)]
+        raise ValueError(f"means and cholesky must be [N, 3] and [N, 6], got {shapes}")
+    ensure_kernels(means.device)
+    tensors = (means, cholesky, _maps_or_none(maps, means))
+    return torch.ops.garv.typical_spread(*(t.contiguous() for t in tensors))
+
+
+def _maps_or_none(maps: Tensor | None, means: Tensor) -> Tensor:
+    if maps is None:
+        return no_motion(means.device, means.dtype)
+    if maps.shape != (len(maps), 6):
+        raise ValueError(f"maps must be [T, 6], a map for each frame, got {list(maps.shape)}")
+    return maps
 
 
 def _check_gaussians(gaussians: Gaussians) -> None:

@@ -39,13 +39,15 @@ torch.library.define(
 
 torch.library.define(
     "garv::crop_gaussians",
-    f"({_GAUSSIANS}, int[] size, int[] low, int[] high, float threshold) -> (Tensor, Tensor, Tensor)",
+    f"({_GAUSSIANS}, int[] size, int[] low, int[] high, float[] first, float[] last, float threshold)"
+    " -> (Tensor, Tensor, Tensor)",
 )
 torch.library.define("garv::join_weighted", f"({_GAUSSIANS}, Tensor weights, {_OTHERS}) -> (Tensor, Tensor, Tensor)")
 torch.library.define(
-    "garv::region_weights", f"({_GEOMETRY}, Tensor boxes, Tensor spread, float narrower, float feather) -> Tensor"
+    "garv::region_weights",
+    f"({_GEOMETRY}, Tensor maps, Tensor boxes, Tensor spread, float narrower, float feather) -> Tensor",
 )
-torch.library.define("garv::typical_spread", "(Tensor cholesky) -> Tensor")
+torch.library.define("garv::typical_spread", f"({_GEOMETRY}, Tensor maps) -> Tensor")
 
 # Attributes, exponents and positions of all streams, and the status of each.
 torch.library.define(
@@ -112,7 +114,7 @@ def _(rows, gradient, exp_avg, exp_avg_sq, steps, rates, beta1, beta2, eps, visi
 
 
 @torch.library.register_fake("garv::crop_gaussians")
-def _(means, cholesky, colors, size, low, high, threshold):
+def _(means, cholesky, colors, size, low, high, first, last, threshold):
     return _some_of(means, cholesky, colors)
 
 
@@ -128,13 +130,13 @@ def _some_of(*tensors: Tensor) -> tuple[Tensor, ...]:
 
 
 @torch.library.register_fake("garv::region_weights")
-def _(means, cholesky, boxes, spread, narrower, feather):
+def _(means, cholesky, maps, boxes, spread, narrower, feather):
     return means.new_empty(len(means))
 
 
 @torch.library.register_fake("garv::typical_spread")
-def _(cholesky):
-    return cholesky.new_empty(3)
+def _(means, cholesky, maps):
+    return means.new_empty(3)
 
 
 @torch.library.register_fake("garv::decode_levels")

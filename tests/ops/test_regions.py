@@ -17,6 +17,7 @@ INFO = VideoInfo(*SIZE, 25)
 # of half a unit.
 WEIGHT = 5e-5
 COUNTS = [1, 31, 256, 257, 5000]
+STILL = torch.empty(0, 6)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -34,6 +35,13 @@ def random_gaussians(n: int, channels: int = 3, seed: int = 0, dtype: torch.dtyp
     cholesky = torch.stack([wide[:, 0], slant[:, 0], slant[:, 1], wide[:, 1], slant[:, 2], wide[:, 2]], 1)
     colors = torch.randn(n, channels, generator=g)
     return [t.to(dtype) for t in (means, cholesky, colors)]
+
+
+def random_maps(frames: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """How frames see a plane that turns, zooms and pans."""
+    g = torch.Generator().manual_seed(3)
+    still = torch.tensor([1.0, 0, 0, 1, 0, 0])
+    return (still + 0.1 * torch.randn(frames, 6, generator=g)).to(dtype)
 
 
 def random_region(count: int, seed: int = 0) -> Region:
@@ -69,11 +77,25 @@ def test_crops_equal_the_reference(n, low, high, device):
     gaussians, threshold = random_gaussians(n), 0.01
     sure = distance_to_the_verge(gaussians, low, high, threshold).abs() > 1e-3  # on the verge roundings decide
     gaussians = [t[sure] for t in gaussians]
-    wanted = reference.crop_gaussians(*gaussians, SIZE, low, high, threshold)
+    wanted = reference.crop_gaussians(*gaussians, SIZE, low, high, low, high, threshold)
     found = ops.crop_gaussians(on(device, gaussians), SIZE, low, high, threshold)
     for a, b in zip(found, wanted):
         assert a.shape == b.shape and a.dtype == b.dtype
         torch.testing.assert_close(a.cpu(), b, rtol=1e-6, atol=1e-6 * SIZE[0])
+
+
+@pytest.mark.parametrize("n", COUNTS)
+def test_crops_keep_what_reaches_what_the_box_sees(n, device):
+    gaussians, threshold = random_gaussians(n), 0.01
+    low, high, seen = (40, 20, 10), (140, 80, 50), ((-30.5, 5.25, 10.0), (60.5, 33.75, 50.0))
+    sure = distance_to_the_verge(gaussians, *seen, threshold).abs() > 1e-3
+    gaussians = [t[sure] for t in gaussians]
+    wanted = reference.crop_gaussians(*gaussians, SIZE, low, high, *seen, threshold)
+    found = ops.crop_gaussians(on(device, gaussians), SIZE, low, high, threshold, seen)
+    for a, b in zip(found, wanted):
+        torch.testing.assert_close(a.cpu(), b, rtol=1e-6, atol=1e-6 * SIZE[0])
+    in_box = ops.crop_gaussians(gaussians, SIZE, low, high, threshold)
+    assert n < 31 or len(found[0]) != len(in_box[0])
 
 
 @pytest.mark.parametrize("n", COUNTS)
@@ -100,7 +122,7 @@ def test_crops_of_any_kind(channels, dtype, device):
     gaussians = random_gaussians(500, channels, dtype=dtype)
     gaussians[2] *= 0.003  # most reach nothing but their mean
     box = ((0, 0, 0), (96, 54, 30))
-    wanted = reference.crop_gaussians(*gaussians, SIZE, *box, 0.01)
+    wanted = reference.crop_gaussians(*gaussians, SIZE, *box, *box, 0.01)
     found = ops.crop_gaussians(on(device, gaussians), SIZE, *box, 0.01)
     assert found[2].shape == wanted[2].shape and 0 < len(found[2]) < 500
     for a, b in zip(found, wanted):
@@ -132,7 +154,7 @@ def test_nothing_is_kept_of_nothing(device):
 def test_weights_equal_the_reference(n, boxes, feather, device):
     means, cholesky, _ = random_gaussians(n)
     columns, spread = random_region(boxes).columns.float(), torch.tensor([0.01, 0.02, 0.015])
-    wanted = reference.region_weights(means, cholesky, columns, spread, 1 / 3, feather)
+    wanted = reference.region_weights(means, cholesky, STILL.to(means), columns, spread, 1 / 3, feather)
     found = ops.region_weights(*on(device, [means, cholesky, columns, spread]), 1 / 3, feather)
     torch.testing.assert_close(found.cpu(), wanted, rtol=0, atol=WEIGHT)
     if n == 5000:
@@ -149,8 +171,8 @@ def test_weights_equal_the_reference(n, boxes, feather, device):
 )
 def test_weights_of_regions_as_they_are(region, device):
     means, cholesky, _ = random_gaussians(2000, seed=1)
-    spread = reference.typical_spread(cholesky)
-    wanted = reference.region_weights(means, cholesky, region.columns.float(), spread, 1 / 3, 3.5)
+    spread = reference.typical_spread(means, cholesky, STILL)
+    wanted = reference.region_weights(means, cholesky, STILL, region.columns.float(), spread, 1 / 3, 3.5)
     found = ops.region_weights(*on(device, [means, cholesky, region.columns.float(), spread]), 1 / 3, 3.5)
     torch.testing.assert_close(found.cpu(), wanted, rtol=0, atol=WEIGHT)
 
@@ -158,9 +180,34 @@ def test_weights_of_regions_as_they_are(region, device):
 def test_weights_in_double_precision(device):
     means, cholesky, _ = random_gaussians(500, dtype=torch.float64)
     columns, spread = random_region(40).columns, torch.full((3,), 0.02, dtype=torch.float64)
-    wanted = reference.region_weights(means, cholesky, columns, spread, 0.5, 2.0)
+    wanted = reference.region_weights(means, cholesky, STILL.to(means), columns, spread, 0.5, 2.0)
     found = ops.region_weights(*on(device, [means, cholesky, columns, spread]), 0.5, 2.0)
     torch.testing.assert_close(found.cpu(), wanted, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 2 * WEIGHT), (torch.float64, 1e-12)])
+@pytest.mark.parametrize("frames", [1, 2, 60])
+@pytest.mark.parametrize("n", COUNTS)
+def test_weights_through_maps_equal_the_reference(n, frames, dtype, error, device):
+    means, cholesky, _ = random_gaussians(n, dtype=dtype)
+    columns, spread = random_region(17).columns.to(dtype), torch.tensor([0.01, 0.02, 0.015], dtype=dtype)
+    maps = random_maps(frames, dtype)
+    wanted = reference.region_weights(means, cholesky, maps, columns, spread, 1 / 3, 3.5)
+    found = ops.region_weights(*on(device, [means, cholesky, columns, spread]), 1 / 3, 3.5, maps.to(device))
+    torch.testing.assert_close(found.cpu(), wanted, rtol=0, atol=error)
+    if n == 5000:
+        still = reference.region_weights(means, cholesky, STILL.to(dtype), columns, spread, 1 / 3, 3.5)
+        assert ((wanted - still).abs() > 0.1).float().mean() > 0.02
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_maps_that_change_nothing(dtype, device):
+    means, cholesky, _ = on(device, random_gaussians(500, dtype=dtype))
+    maps = torch.tensor([[1.0, 0, 0, 1, 0, 0]] * 7, dtype=dtype, device=device)
+    assert torch.allclose(ops.typical_spread(means, cholesky, maps), ops.typical_spread(means, cholesky), rtol=1e-5)
+    arguments = (random_region(17).columns.to(means), means.new_tensor([0.01, 0.02, 0.015]), 1 / 3, 3.5)
+    found, wanted = (ops.region_weights(means, cholesky, *arguments, each) for each in (maps, None))
+    torch.testing.assert_close(found, wanted, rtol=0, atol=2 * WEIGHT)
 
 
 @pytest.mark.parametrize(("n", "m"), [(1, 1), (0, 300), (300, 0), (257, 511), (70000, 90000)])
@@ -177,22 +224,33 @@ def test_what_weights_leave_is_joined_in_order(n, m, device):
 
 @pytest.mark.parametrize("n", COUNTS)
 def test_typical_spread_is_the_geometric_mean(n, device):
-    _, cholesky, _ = random_gaussians(200 * n)
-    wanted = reference.standard_deviations(cholesky.double()).log().mean(0).exp()
-    found = ops.typical_spread(cholesky.to(device))
+    gaussians = random_gaussians(200 * n)[:2]
+    wanted = reference.standard_deviations(gaussians[1].double()).log().mean(0).exp()
+    found = ops.typical_spread(*on(device, gaussians))
     torch.testing.assert_close(found.cpu().double(), wanted, rtol=1e-5, atol=0)
-    assert torch.equal(found, ops.typical_spread(cholesky.to(device)))
+    assert torch.equal(found, ops.typical_spread(*on(device, gaussians)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("n", COUNTS)
+def test_typical_spread_is_that_of_what_frames_see(n, dtype, device):
+    means, cholesky, _ = random_gaussians(20 * n, dtype=dtype)
+    maps = random_maps(60, dtype)
+    wanted = reference.typical_spread(means.double(), cholesky.double(), maps.double()).to(dtype)
+    found = ops.typical_spread(*on(device, [means, cholesky, maps]))
+    torch.testing.assert_close(found.cpu(), wanted, rtol=1e-5, atol=0)
 
 
 def test_opcheck(device):
     first, second = on(device, random_gaussians(40)), on(device, random_gaussians(30, seed=1))
     weights = [(torch.rand(len(t), device=device) - 0.5).clamp(min=0) for t in (first[0], second[0])]
     columns, spread = random_region(3).columns.float().to(device), torch.full((3,), 0.1, device=device)
+    maps, box = random_maps(4).to(device), ((10, 10, 10), (90, 90, 50))
     checks = [
-        (torch.ops.garv.crop_gaussians, (*first, SIZE, (10, 10, 10), (90, 90, 50), 0.01)),
+        (torch.ops.garv.crop_gaussians, (*first, SIZE, *box, (10.0, 10.5, 10.0), (90.0, 95.0, 50.0), 0.01)),
         (torch.ops.garv.join_weighted, (*first, weights[0], *second, weights[1])),
-        (torch.ops.garv.region_weights, (*first[:2], columns, spread, 0.3, 2.0)),
-        (torch.ops.garv.typical_spread, (first[1],)),
+        (torch.ops.garv.region_weights, (*first[:2], maps, columns, spread, 0.3, 2.0)),
+        (torch.ops.garv.typical_spread, (*first[:2], maps)),
     ]
     for operator, arguments in checks:
         torch.library.opcheck(operator.default, arguments)
@@ -210,17 +268,24 @@ def test_what_is_refused():
         ops.join_weighted(gaussians, torch.ones(4), gaussians, torch.ones(3))
     with pytest.raises(ValueError, match=r"\[3\] and \[7, K\], got \[\[4, 3\], \[4, 6\], \[3\], \[6, 2\]\]"):
         ops.region_weights(*gaussians[:2], torch.zeros(6, 2), torch.ones(3), 0.3, 2.0)
-    with pytest.raises(ValueError, match=r"cholesky must be \[N, 6\], got \[4, 3\]"):
-        ops.typical_spread(gaussians[0])
+    with pytest.raises(ValueError, match=r"must be \[N, 3\] and \[N, 6\], got \[\[4, 3\], \[4, 3\]\]"):
+        ops.typical_spread(gaussians[0], gaussians[0])
+    with pytest.raises(ValueError, match=r"maps must be \[T, 6\], a map for each frame, got \[4, 3\]"):
+        ops.typical_spread(*gaussians[:2], gaussians[0])
 
 
 def test_kernels_check_what_reaches_them_directly(device):
     gaussians = on(device, random_gaussians(4))
-    columns, spread = torch.zeros(7, 2, device=device), torch.ones(3, device=device)
+    columns, spread, maps = (torch.ones(*shape, device=device) for shape in ((7, 2), (3,), (4, 6)))
     with pytest.raises(RuntimeError, match="cholesky"):
-        torch.ops.garv.crop_gaussians(gaussians[0], gaussians[1][:3], gaussians[2], SIZE, (0, 0, 0), SIZE, 0.1)
+        box = ((0, 0, 0), SIZE, (0.0, 0.0, 0.0), tuple(map(float, SIZE)))
+        torch.ops.garv.crop_gaussians(gaussians[0], gaussians[1][:3], gaussians[2], SIZE, *box, 0.1)
     with pytest.raises(RuntimeError, match="cholesky must be contiguous"):
         turned = gaussians[1].T.contiguous().T
-        torch.ops.garv.region_weights(gaussians[0], turned, columns, spread, 0.3, 2.0)
+        torch.ops.garv.region_weights(gaussians[0], turned, maps, columns, spread, 0.3, 2.0)
     with pytest.raises(RuntimeError, match="spread must have the dtype of means"):
-        torch.ops.garv.region_weights(*gaussians[:2], columns, spread.double(), 0.3, 2.0)
+        torch.ops.garv.region_weights(*gaussians[:2], maps, columns, spread.double(), 0.3, 2.0)
+    with pytest.raises(RuntimeError, match="maps"):
+        torch.ops.garv.region_weights(*gaussians[:2], maps[:, :5].contiguous(), columns, spread, 0.3, 2.0)
+    with pytest.raises(RuntimeError, match="maps must have the dtype of means"):
+        torch.ops.garv.typical_spread(*gaussians[:2], maps.double())
