@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from garv_gsplat.codec import GarvFile, combine
-from garv_gsplat.gaussians import VideoGaussians
+from garv_gsplat.gaussians import VideoGaussians, join
 from garv_gsplat.gaze import Region
 from garv_gsplat.regions import FEATHER, check_one_video, spread_of, weights_in
+from garv_gsplat.seams import close_seams
 from garv_gsplat.volume import Box, VideoInfo
 
 
@@ -30,44 +31,57 @@ class MixResult:
 
 
 def mix_files(
-    files: Sequence[GarvFile], regions: Sequence[Region], feather: float = FEATHER, tracks: bytes | None = None
+    files: Sequence[GarvFile],
+    regions: Sequence[Region],
+    feather: float = FEATHER,
+    tracks: bytes | None = None,
+    device: torch.device | str | None = None,
 ) -> MixResult:
     """A file that shows the first file in the first region, the second one in what the second region has beside, and
-    so on, and the last file everywhere else; `regions.mix`, on files.
+    so on, and the last file everywhere else; `regions.mix`, on files, with its seams closed: `seams.close_seams`.
 
     feather: how wide the bands around regions are in which both files are seen, see `regions.weights_in`.
     tracks: sound and subtitles to carry along.
+    device: where seams are closed; a GPU if there is one. There sums' last bits, and with them a rounded colour, may
+        change from run to run unless `torch.use_deterministic_algorithms(True)` was called.
 
-    Chunks that lie all inside or all outside are copied as they are coded. Raises ValueError for files of different
+    Chunks whose Gaussians all keep their colours are copied as they are coded. Raises ValueError for files of different
     videos or codecs, and another number of regions than of files but one.
     """
     if len(regions) != len(files) - 1:
         raise ValueError(f"the last file is for the rest: {len(files)} files need {len(files) - 1} regions")
     check_one_video([file.info for file in files])
-    inside = [(region, spread_of(file.read())) for file, region in zip(files, regions)]
-    mixture = combine([(file, _Weights(inside, k, feather)) for k, file in enumerate(files)], tracks)
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    parts, counts = zip(*map(_read, files))
+    weights = _weigh(parts, regions, feather)
+    colors = close_seams([part.to(device) for part in parts], [each.to(device) for each in weights], regions)
+    recolored = [each.cpu().split(count) for each, count in zip(colors, counts)]
+    mixture = combine(list(zip(files, recolored)), tracks)
     return MixResult(mixture.data, tuple(files), tuple(mixture.stream_bytes), tuple(mixture.copied))
 
 
-@dataclass(frozen=True)
-class _Weights:
-    """The weights of the Gaussians of one of the files: what the regions before it leave, times that of its own."""
+def _read(file: GarvFile) -> tuple[VideoGaussians, list[int]]:
+    """All Gaussians of a file, chunk after chunk, and how many each chunk has."""
+    chunks = [file.read([number]) for number in range(len(file.chunks))]
+    return join(chunks) if chunks else file.read(), [len(chunk) for chunk in chunks]
 
-    inside: Sequence[tuple[Region, Tensor]]
-    index: int
-    feather: float
 
-    def __call__(self, gaussians: VideoGaussians) -> Tensor:
-        weights = torch.ones(len(gaussians))
-        for region, spread in self.inside[: self.index]:
-            weights *= 1 - weights_in(region, gaussians, spread, self.feather)
-        if self.index < len(self.inside):
-            weights *= weights_in(self.inside[self.index][0], gaussians, self.inside[self.index][1], self.feather)
-        return weights
+def _weigh(parts: Sequence[VideoGaussians], regions: Sequence[Region], feather: float) -> list[Tensor]:
+    """The weights of each encoding's Gaussians [N]: what the regions before its own leave, times that of its own."""
+    weights = [torch.ones(len(part)) for part in parts]
+    for index, region in enumerate(regions):
+        spread = spread_of(parts[index])
+        weights[index] *= weights_in(region, parts[index], spread, feather)
+        for after in range(index + 1, len(parts)):
+            weights[after] *= 1 - weights_in(region, parts[after], spread, feather)
+    return weights
 
 
 def switch_files(
-    switches: Sequence[tuple[float, GarvFile]], feather: float = FEATHER, tracks: bytes | None = None
+    switches: Sequence[tuple[float, GarvFile]],
+    feather: float = FEATHER,
+    tracks: bytes | None = None,
+    device: torch.device | str | None = None,
 ) -> MixResult:
     """A file that shows, from each of the given seconds on, the file given with it.
 
@@ -90,7 +104,7 @@ def switch_files(
             spans[file].append(Box(t0=start, t1=end))
     files = sorted(spans, key=lambda file: file.picture_bytes, reverse=True)
     files = [file for file in files if spans[file]]
-    return mix_files(files, [Region(spans[file]) for file in files[:-1]], feather, tracks)
+    return mix_files(files, [Region(spans[file]) for file in files[:-1]], feather, tracks, device)
 
 
 def _frame_from(info: VideoInfo, second: float) -> int:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
+import torch
 from torch import Tensor
 
-from garv_gsplat.codec.chunks import Chunk, Reach
+from garv_gsplat.codec.chunks import Reach
 from garv_gsplat.codec.codecs import Levels, Model, find_codec
 from garv_gsplat.codec.container import assemble, code
 from garv_gsplat.codec.file import GarvFile
-from garv_gsplat.gaussians import VideoGaussians
 
 MAX_MODELS = 16
 
-Weigh = Callable[[VideoGaussians], Tensor]
-"""what the colours of Gaussians are multiplied by [N], from 0 to 1"""
+Recolored = Sequence[Tensor]
+"""the colours [N, C] that the Gaussians of each chunk of a file get, in the order in which a chunk is read"""
 
 
 class Mixture(NamedTuple):
@@ -37,11 +36,11 @@ class _Part(NamedTuple):
     chunks: list[tuple[Reach, list[tuple[int, bytes]]]]
 
 
-def combine(sources: Sequence[tuple[GarvFile, Weigh]], tracks: bytes | None = None) -> Mixture:
-    """The file of the Gaussians of all sources, their colours weighted.
+def combine(sources: Sequence[tuple[GarvFile, Recolored]], tracks: bytes | None = None) -> Mixture:
+    """The file of the Gaussians of all sources in other colours.
 
-    A chunk whose Gaussians all have weight 1 is copied, one of weight 0 left out; of others the Gaussians that are left
-    are coded again by a model of their own, their numbers but the colours unchanged.
+    A chunk whose Gaussians keep their colours is copied. Of others those that get any colour are coded again by a model
+    of their own, their numbers but the colours unchanged.
 
     Raises ValueError for sources of different codecs, of a version before models, and of more models than a file holds.
     """
@@ -53,8 +52,8 @@ def combine(sources: Sequence[tuple[GarvFile, Weigh]], tracks: bytes | None = No
     if any(file.layout is None for file in files):
         raise ValueError("files of version 0 cannot be mixed; encode them again")
     models, chunks, stream_bytes, copied = [], [], [], []
-    for file, weigh in sources:
-        kept, mixed = _sorted(file, weigh)
+    for file, recolored in sources:
+        kept, mixed = _sorted(file, recolored)
         parts = [*kept, *mixed]
         stream_bytes.append(sum(len(data) for part in parts for _, streams in part.chunks for _, data in streams))
         copied.append(sum(len(part.chunks) for part in kept))
@@ -66,37 +65,32 @@ def combine(sources: Sequence[tuple[GarvFile, Weigh]], tracks: bytes | None = No
     return Mixture(assemble(files[0].info, files[0].codec, models, chunks, tracks), stream_bytes, copied)
 
 
-def _sorted(file: GarvFile, weigh: Weigh) -> tuple[list[_Part], list[_Part]]:
+def _sorted(file: GarvFile, recolored: Recolored) -> tuple[list[_Part], list[_Part]]:
     """What is copied of a file, and what is coded again; of each model that there is something of."""
+    codec = find_codec(file.codec)
     kept, mixed = [], []
     for index, model in enumerate(file.models):
         copies, again = [], []
-        for number, chunk in enumerate(file.chunks):
-            if chunk.model != index:
+        for chunk, colors in zip(file.chunks, recolored):
+            if chunk.model != index or not colors.any():
                 continue
-            weights = weigh(file.read([number]))
-            if (weights == 1).all():
-                streams = file.read_streams(chunk)
-                copies.append((chunk.reach, [(s.count, data) for s, data in zip(chunk.streams, streams)]))
-            elif weights.any():
-                again.append(chunk)
+            streams = [(stream.count, data) for stream, data in zip(chunk.streams, file.read_streams(chunk))]
+            levels = _levels(model, streams)
+            if torch.equal(colors, codec.dequantize(levels).colors):
+                copies.append((chunk.reach, streams))
+            else:
+                chosen = colors.any(1)
+                again.append((levels.take(chosen.numpy()), colors[chosen]))
         if copies:
             kept.append(_Part(model, copies))
         if again:
-            mixed.append(_Part(*code(_weighted(file, model, again, weigh), file.codec)))
+            (first, *others), colors = zip(*again)
+            levels = codec.with_colors(first.joined(others), torch.cat(colors))
+            mixed.append(_Part(*code(levels, file.codec)))
     return kept, mixed
 
 
-def _weighted(file: GarvFile, model: Model, chunks: Sequence[Chunk], weigh: Weigh) -> Levels:
-    """The Gaussians of chunks as whole numbers, with their colours weighted."""
-    codec = find_codec(file.codec)
-    parts = [
-        model.decode_levels(layer, [stream.count], [data])
-        for chunk in chunks
-        for layer, (stream, data) in enumerate(zip(chunk.streams, file.read_streams(chunk)))
-    ]
-    levels = parts[0].joined(parts[1:])
-    gaussians = codec.dequantize(levels)
-    weights = weigh(gaussians)
-    chosen = np.flatnonzero(weights.numpy())
-    return codec.with_colors(levels.take(chosen), (gaussians.colors * weights[:, None])[chosen])
+def _levels(model: Model, streams: Sequence[tuple[int, bytes]]) -> Levels:
+    """The Gaussians of a chunk as whole numbers, in the order in which they are read."""
+    first, *others = (model.decode_levels(layer, [count], [data]) for layer, (count, data) in enumerate(streams))
+    return first.joined(others)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from garv_gsplat import codec
-from garv_gsplat.fitting.colors import refit_colors
+from garv_gsplat.colors import NormalEquations
 from garv_gsplat.fitting.config import FitConfig
 from garv_gsplat.fitting.denoising import fitted_noise
 from garv_gsplat.fitting.field import GaussianField
@@ -26,6 +26,7 @@ ABOVE = 0.1  # dB that a file may be better than it is asked for
 _TRIES = 8
 _ITERATIONS = 6  # of the colours; more gain nothing
 _FRAMES_AT_ONCE = 4
+_REFITTED_AT_ONCE = 8
 _STEPS = (0.001, 4.0)  # far beyond what videos take at either end
 _OF_FITTED_NOISE = 0.25  # the error that rounding goes by, where noise is left out: all of it costs 0.15 dB more
 _DB_PER_DOUBLING = 1.5  # of the step, about
@@ -126,6 +127,8 @@ def _encode(gaussians: VideoGaussians, name: str, step: float | None, seen: Seen
     chosen = codec.find_codec(name)
     levels = chosen.round(gaussians, step)
     rounded = chosen.dequantize(levels).to(seen.frames.device)
-    maps = pixel_maps(rounded.info, seen.frames.device)
-    colors = refit_colors(*rounded.in_pixels(), rounded.colors, seen, maps=maps, iterations=_ITERATIONS)
+    times, frames = seen.times.split(_REFITTED_AT_ONCE), seen.frames.split(_REFITTED_AT_ONCE)
+    size, maps = (rounded.info.width, rounded.info.height), pixel_maps(rounded.info, seen.frames.device)
+    equations = NormalEquations(*rounded.in_pixels(), times, size, maps=maps)
+    colors = equations.improve(rounded.colors, (some.float() / 255 for some in frames), _ITERATIONS)
     return codec.encode_levels(chosen.with_colors(levels, colors), name)

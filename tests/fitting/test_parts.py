@@ -17,13 +17,10 @@ from garv_gsplat.fitting import (
     build_optimizer,
     seen_frames,
 )
-from garv_gsplat.fitting.colors import refit_colors
 from garv_gsplat.fitting.initialization import draw_from_video
 from garv_gsplat.fitting.losses import l2, psnr_of
 from garv_gsplat.fitting.rate import best_step, gaussians_for, wanted_gaussians
 from garv_gsplat.fitting.recipe import Plateau
-from garv_gsplat.gaussians import VideoGaussians
-from garv_gsplat.rendering import rasterization
 from garv_gsplat.volume import VideoInfo
 from tests.codec.samples import fitted_like
 
@@ -198,32 +195,6 @@ def test_the_loss_and_its_gradient():
     torch.testing.assert_close(loss, expected)
     torch.testing.assert_close(*(torch.autograd.grad(3 * v, images)[0] for v in (loss, expected)))
     assert psnr_of(0.01) == pytest.approx(20)
-
-
-# Colours
-
-
-def test_refitted_colours_are_the_best_there_are():
-    info = VideoInfo(24, 16, 4)
-    gaussians = fitted_like(40, info)
-    frames = torch.randint(0, 256, (4, 16, 24, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    seen, unit = seen_frames(frames, FitConfig()), torch.eye(40)
-    one = VideoInfo(24, 16, 4, channels=8)
-    weights = torch.cat(
-        [
-            rasterization(VideoGaussians(gaussians.means, gaussians.cholesky, part, one), info.frame_centers())
-            for part in unit.split(8, 1)
-        ],
-        -1,
-    )
-    best = torch.linalg.lstsq(weights.reshape(-1, 40).double(), frames.reshape(-1, 3).double() / 255).solution
-    found = refit_colors(*gaussians.in_pixels(), gaussians.colors, seen, iterations=60, batch_frames=3)
-    matrix, target = weights.reshape(-1, 40).double(), frames.reshape(-1, 3).double() / 255
-    least, reached = ((matrix @ colors.double() - target).square().sum() for colors in (best, found))
-    assert reached < 1.01 * least
-    few = refit_colors(*gaussians.in_pixels(), gaussians.colors, seen, iterations=5)
-    start = (matrix @ gaussians.colors.double() - target).square().sum()
-    assert least < (matrix @ few.double() - target).square().sum() < start
 
 
 # Rate
