@@ -32,14 +32,10 @@ class NormalEquations:
         """maps: of all frames of the video, where its plane moves. gains: what colours are multiplied by as they are
         rendered, by default 1."""
         self._geometry, self._times, self._size, self._maps = (means, cholesky), times, size, maps
+        self._scales = cholesky[:, (0, 3, 5)].prod(1, keepdim=True)
         self._gains = torch.ones_like(means[:, :1]) if gains is None else gains
         self._cutoffs = torch.full_like(means[:, 0], -2 * math.log(_WEIGHT_TAU))
         self._budget = PairBudget()
-
-    @property
-    def sizes(self) -> Tensor:
-        """Of each Gaussian [N, 1], in proportion to which its row of A^T A grows."""
-        return self._gains * self._geometry[1][:, (0, 3, 5)].prod(1, keepdim=True)
 
     @torch.no_grad()
     def gradient(self, colors: Tensor, frames: Iterable[Tensor] | None = None) -> Tensor:
@@ -67,14 +63,14 @@ class NormalEquations:
         all frames once and takes their gradient once.
         """
         residual = -self.gradient(colors, frames)
-        scaled = residual / self.sizes
+        scaled = residual / self._scales
         direction, power = scaled, (residual * scaled).sum(0)
         converged = _CONVERGED * power
         for _ in range(iterations):
             image = self.gradient(direction)
             length = torch.where(power > converged, power / (direction * image).sum(0), 0)
             colors, residual = colors + length * direction, residual - length * image
-            scaled = residual / self.sizes
+            scaled = residual / self._scales
             before, power = power, (residual * scaled).sum(0)
             direction = scaled + torch.where(before > converged, power / before, 0) * direction
         return colors

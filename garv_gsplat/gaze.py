@@ -96,21 +96,6 @@ class Region:
             mask[tuple(slice(*pair) for pair in reversed(ends))] = True
         return mask
 
-    def coverage(self, times: Sequence[float], size: tuple[int, int]) -> Tensor:
-        """How much of each pixel lies in the region [B, H, W], of images of (W, H) pixels at `times` in the unit cube.
-
-        Of a pixel in which boxes overlap it is more than that, at most 1.
-        """
-        left, top, start, right, bottom, end = torch.tensor(
-            [(box.x0, box.y0, box.t0, box.x1, box.y1, box.t1) for box in self.boxes], dtype=torch.float64
-        ).T[..., None]
-        along, down = (
-            (high * n - torch.arange(n)).clamp(0, 1) - (low * n - torch.arange(n)).clamp(0, 1)
-            for low, high, n in zip((left, top), (right, bottom), size)
-        )
-        shown = [((start <= time) & (time < end))[:, 0] for time in times]
-        return torch.stack([(down[now].T @ along[now]).clamp(max=1) for now in shown]).float()
-
 
 def _between(times: Sequence[float], windows: Sequence[np.ndarray], seconds: float) -> np.ndarray:
     after = bisect_right(times, seconds)

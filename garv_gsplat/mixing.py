@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
-from torch import Tensor
 
 from garv_gsplat.codec import GarvFile, combine
 from garv_gsplat.gaussians import VideoGaussians, join
 from garv_gsplat.gaze import Region
 from garv_gsplat.regions import FEATHER, check_one_video, spread_of, weights_in
-from garv_gsplat.seams import close_seams
+from garv_gsplat.seams import mixed_colors
 from garv_gsplat.volume import Box, VideoInfo
 
 
@@ -38,7 +38,7 @@ def mix_files(
     device: torch.device | str | None = None,
 ) -> MixResult:
     """A file that shows the first file in the first region, the second one in what the second region has beside, and
-    so on, and the last file everywhere else; `regions.mix`, on files, with its seams closed: `seams.close_seams`.
+    so on, and the last file everywhere else; `regions.mix`, on files, with its seams closed: `seams.mixed_colors`.
 
     feather: how wide the bands around regions are in which both files are seen, see `regions.weights_in`.
     tracks: sound and subtitles to carry along.
@@ -53,8 +53,11 @@ def mix_files(
     check_one_video([file.info for file in files])
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     parts, counts = zip(*map(_read, files))
-    weights = _weigh(parts, regions, feather)
-    colors = close_seams([part.to(device) for part in parts], [each.to(device) for each in weights], regions)
+    parts = [part.to(device) for part in parts]
+    windows = [
+        partial(weights_in, region, spread=spread_of(part), feather=feather) for region, part in zip(regions, parts)
+    ]
+    colors = mixed_colors(parts, windows)
     recolored = [each.cpu().split(count) for each, count in zip(colors, counts)]
     mixture = combine(list(zip(files, recolored)), tracks)
     return MixResult(mixture.data, tuple(files), tuple(mixture.stream_bytes), tuple(mixture.copied))
@@ -64,17 +67,6 @@ def _read(file: GarvFile) -> tuple[VideoGaussians, list[int]]:
     """All Gaussians of a file, chunk after chunk, and how many each chunk has."""
     chunks = [file.read([number]) for number in range(len(file.chunks))]
     return join(chunks) if chunks else file.read(), [len(chunk) for chunk in chunks]
-
-
-def _weigh(parts: Sequence[VideoGaussians], regions: Sequence[Region], feather: float) -> list[Tensor]:
-    """The weights of each encoding's Gaussians [N]: what the regions before its own leave, times that of its own."""
-    weights = [torch.ones(len(part)) for part in parts]
-    for index, region in enumerate(regions):
-        spread = spread_of(parts[index])
-        weights[index] *= weights_in(region, parts[index], spread, feather)
-        for after in range(index + 1, len(parts)):
-            weights[after] *= 1 - weights_in(region, parts[after], spread, feather)
-    return weights
 
 
 def switch_files(

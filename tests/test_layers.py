@@ -30,7 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "frame": set(),
     "gaze": {"volume"},
     "regions": {"gaze", "motion", "gaussians", "volume", "ops"},
-    "seams": {"colors", "rendering", "gaze", "gaussians", "ops"},
+    "seams": {"colors", "rendering", "gaussians", "volume", "ops"},
     "mixing": {"seams", "regions", "gaze", "codec", "gaussians", "volume"},
     "loading": {"codec", "motion", "gaussians"},
     "views": {
