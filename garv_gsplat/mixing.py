@@ -1,4 +1,4 @@
-"""`.garv` files mixed by region without fitting anew, as a viewer's gaze or connection changes (GaRV sec. 4.4)."""
+"""`.garv` files mixed by region without the video, as a viewer's gaze or connection changes (GaRV sec. 4.4)."""
 
 from __future__ import annotations
 

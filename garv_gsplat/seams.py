@@ -21,12 +21,11 @@ from garv_gsplat.volume import VideoInfo
 
 _SHRINK = 8  # of width and height
 _EVERY = 3  # frames
-_GAIN = 0.3  # of what is wide: images of that size dim it by no more
+_GAIN = 0.3  # of what is wide: images of that size dim it to no less
 _LACKING = 1 / 255  # of white, on average over a Gaussian
 _ITERATIONS = 6
 _FRAMES_AT_ONCE = 8
 _POINT = 1e-6  # of the unit cube
-
 
 Window = Callable[[VideoGaussians], Tensor]
 """how much Gaussians belong to a region [N], from 0 to 1"""

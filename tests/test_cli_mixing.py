@@ -16,6 +16,7 @@ from tests.codec.samples import fitted_like
 from tests.test_cli_errors import assert_refused
 
 INFO = VideoInfo(64, 48, 20, 10)
+pytestmark = pytest.mark.usefixtures("deterministic")  # files are compared byte by byte
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Foveate:
-    """Mix two .garv of one video: the first one's quality in a region, the second one's around it. Nothing is fitted.
+    """Mix two .garv of one video: the first one's quality in a region, the second one's around it, without the video.
 
     Example: garv foveate high.garv low.garv --roi 640 360 384 216 --output mixed.garv
     """

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Mix:
-    """Switch between .garv of one video over time, as a connection changes. Nothing is fitted.
+    """Switch between .garv of one video over time, as a connection changes, without the video.
 
     Example: garv mix low.garv 0 high.garv 2.5 low.garv 5 --output out.garv
     """
