@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from garv_gsplat import VideoGaussians, VideoInfo, load, packing, save
+from garv_gsplat import VideoGaussians, VideoInfo, load, save
 from garv_gsplat.bench import checking, suite, timing
 from garv_gsplat.bench.ceilings import Ceilings
 from garv_gsplat.cli import bench_tables, main
 from garv_gsplat.fitting import field
+from garv_gsplat.ops import Drawing
 
 # few enough Gaussians that pixels stay below white
 TINY = ("--scale", "0.03", "--frames", "40", "--num-gaussians", "80", "--seconds", "0.01", "--repeats", "3")
@@ -86,13 +87,13 @@ def with_steeper_gradients(image):
 
 def break_renderers(monkeypatch, wrong):
     """Let what decodes and what fits draw images that are `wrong`."""
-    accumulate, draw = field.accumulate, packing.draw
+    accumulate, draw = field.accumulate, Drawing.__call__
 
     def wrong_draw(*arguments):
         return wrong(draw(*arguments).float()).nan_to_num().round().clamp(0, 255).byte()
 
     monkeypatch.setattr(field, "accumulate", lambda *arguments: wrong(accumulate(*arguments)))
-    monkeypatch.setattr(packing, "draw", wrong_draw)
+    monkeypatch.setattr(Drawing, "__call__", wrong_draw)
 
 
 @pytest.mark.parametrize(
